@@ -1,0 +1,81 @@
+/* One intercepted call on its way: read by the dispatcher, decided by a family, carried out by the
+ * backend.
+ *
+ * A family looks at the arguments, resolves names and says what shall happen:
+ *   pass     the kernel runs the call as the program made it
+ *   done     the result is known; the kernel never sees the call
+ *   rewrite  the program's own thread runs a call with other arguments; with settle set, the
+ *            result comes back through call_settle before the program sees it
+ *   wait     not now: the backend dispatches the call again when call_progress says something
+ *            changed (another creation of the same name is under way) */
+#ifndef FUSS_CALL_CALL_H
+#define FUSS_CALL_CALL_H
+
+#include "call/systab.h"
+#include "vfs/walk.h"
+#include <linux/openat2.h>
+
+enum call_action { CALL_PASS, CALL_DONE, CALL_REWRITE, CALL_WAIT };
+
+#define CALL_BLOBS 3
+
+/* Bytes that the backend puts where the program can read them but not change them; argument `arg`
+ * then points there. */
+struct call_blob {
+    int arg;
+    const void *bytes;
+    size_t len;
+};
+
+struct dirs;
+
+struct call {
+    const struct view *view;
+    struct caller *who;
+    const struct sysrow *row;
+    struct dirs *dirs;   /* open listings of the session, see call/dir.h */
+    u64 arg[6];          /* as the program gave them */
+
+    enum call_action action;
+    long result;         /* for CALL_DONE; for call_settle the kernel's result */
+    long new_nr;         /* for CALL_REWRITE */
+    u64 new_arg[6];
+    unsigned nblobs;
+    struct call_blob blob[CALL_BLOBS];
+    bool settle;
+    bool restart;        /* set by call_settle: undo and make the program say it again */
+    int close_fd;        /* set by call_settle: with restart, close this descriptor of the program
+                            first; -1 = none */
+    u8 attempts;         /* restarts so far of this very call (kept by the backend) */
+
+    struct vfs_pending pending;
+    struct open_how how; /* storage for a rewritten openat2 */
+    char said[PATH_MAX]; /* the path as said, read once */
+    char real[PATH_MAX]; /* the real path, where the call was rewritten */
+    struct place place;  /* what the first path named */
+    struct place place2; /* and the second */
+};
+
+/* Prepares a call for dispatch: everything but view, who, row, dirs, arg and attempts is reset
+ * (without touching the big buffers). */
+void call_begin(struct call *c);
+/* Decides a call. Never fails: an error is CALL_DONE with a negative result. */
+void call_dispatch(struct call *c);
+/* The result of a rewritten call with settle set; may replace it or ask for a restart. */
+void call_settle(struct call *c, long result);
+
+/* For the families. */
+void call_pass(struct call *c);
+void call_done(struct call *c, long result);
+/* Rewrites path argument `arg` to c->real (already filled), everything else as said. */
+void call_rewrite_path(struct call *c, int arg);
+
+/* Reads path argument `arg` into c->said: 0, -EFAULT, -ENAMETOOLONG. */
+int call_read_path(struct call *c, int arg);
+/* Resolves what (dirfd, path, flags) of the row name into `place`; honours SYS_FD_ONLY,
+ * AT_EMPTY_PATH and NULL paths by way of walk_fd. `more` adds WALK_* flags. */
+int call_resolve(struct call *c, int dirfd_arg, int path_arg, unsigned more, struct place *place);
+/* The flags argument of the row as 32 bits, 0 where it has none. */
+u32 call_flags(const struct call *c);
+
+#endif

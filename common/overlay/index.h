@@ -1,0 +1,33 @@
+/* The upper index: what is known about names in the upper, so that a lookup need not look there.
+ *
+ * A hint table, conservative by construction. Keyed by a keyed hash of the relative path; states:
+ *   MAYBE   nothing is known: look for real (also what a full table answers)
+ *   ABSENT  the upper has neither an object nor a marker of this name, nor anything below it
+ *   MERGED  the upper has a directory that merges with the lowers
+ *   OPAQUE  the upper has a directory that hides the lowers
+ * A mutator calls index_touch() before its system call: it bumps the entry's epoch and sets MAYBE.
+ * Whoever looked for real may install what it saw with index_learn() and the word it read before
+ * looking; the compare-and-swap fails where anybody touched the entry since. Death at any instant
+ * leaves MAYBE. No locks. Renaming or removing a directory touches everything (index_touch_all). */
+#ifndef FUSS_OVERLAY_INDEX_H
+#define FUSS_OVERLAY_INDEX_H
+
+#include "base/base.h"
+
+enum index_state { INDEX_MAYBE, INDEX_ABSENT, INDEX_MERGED, INDEX_OPAQUE };
+
+struct index;
+
+/* Bytes of memory an index with 2^bits entries needs; index_init makes one in zeroed memory. */
+size_t index_size(unsigned bits);
+struct index *index_init(void *memory, unsigned bits, u64 key);
+u64 index_hash(const struct index *x, const char *path, size_t len);
+/* The state of a path; *word is what index_learn needs. */
+enum index_state index_look(struct index *x, u64 hash, u64 *word);
+void index_learn(struct index *x, u64 hash, u64 word, enum index_state state);
+void index_touch(struct index *x, u64 hash);
+void index_touch_all(struct index *x);
+/* Current generation: changes with every touch (vnode.generation). */
+u64 index_generation(const struct index *x);
+
+#endif

@@ -1,0 +1,186 @@
+/* The overlay's own parts, for the files of this folder and for whoever sets it up.
+ *
+ * Layer 0 is the upper, 1 .. nlayers - 1 the lowers, topmost first. Because fuss writes no
+ * redirects, an object has the same relative path in every layer that has it. All layer work goes
+ * through the layers' root descriptors with openat2(RESOLVE_BENEATH|NO_SYMLINKS), so that no
+ * symlink, swapped in at whatever moment, can lead a write out of the upper. */
+#ifndef FUSS_OVERLAY_OVERLAY_H
+#define FUSS_OVERLAY_OVERLAY_H
+
+#include "session.h"
+#include "vfs/vfs.h"
+#include "vfs/listing.h"
+
+/* Names that fuss itself uses in an upper while a session runs; hidden in every view. */
+#define WORK_NAME   ".wh..fuss.work"
+#define WH_PREFIX   ".wh."
+#define OPAQUE_NAME ".wh..wh..opq"
+
+#define ORIGINS_MAX     4096 /* session table of upper inodes that stand for a lower one */
+#define RELOCATIONS_MAX 1024
+#define TICKETS_MAX     256
+
+struct index; /* overlay/index.h */
+
+/* Upper inode -> the identity it shows (objects that cannot carry the origin xattr). */
+struct origin_entry {
+    u64 dev, ino;             /* of the upper object, 0/0 = free */
+    u64 shown_dev, shown_ino; /* of the lower object it was copied from */
+};
+
+/* A lower directory that was renamed away (to_fd >= 0: O_PATH on its upper copy) or removed
+ * (to_fd < 0). Lower paths never come back to life, so entries stay true for good. */
+struct relocation {
+    u32 path; /* offset in the overlay's own text: relative lower path */
+    int to_fd;
+};
+
+struct overlay {
+    struct vfs vfs; /* first: struct vfs * and struct overlay * are the same place */
+    const struct session *s;
+    int layer_fd[LAYERS_MAX]; /* O_PATH on each layer's root, -1 where unused */
+    int work_fd;              /* private directory on the upper's filesystem, -1 = read-only */
+    struct index *index;
+    u64 serial;               /* for temporary names in work */
+    struct origin_entry origin[ORIGINS_MAX];
+    u32 norelocs;
+    struct relocation reloc[RELOCATIONS_MAX];
+    struct {
+        u64 hash; /* of the path being created, 0 = free */
+    } ticket[TICKETS_MAX];
+    u64 progress; /* counts finished creations: whoever waits looks again when it moved */
+    char *text;   /* pool for relocation paths (anonymous memory) */
+    u32 text_len, text_size;
+};
+
+static inline struct overlay *overlay_of(struct vfs *fs)
+{
+    return (struct overlay *)fs;
+}
+
+/* Opens the layers of a session and fills the vtable. The session must outlive the overlay.
+ * Negative errno with *bad_layer set where a layer could not be opened. */
+int overlay_init(struct overlay *o, const struct session *s, int *bad_layer);
+void overlay_fini(struct overlay *o);
+
+/* -- marks.c: what the markers on disk mean (overlay-wide formats in README.md) ------------------ */
+/* True where names starting with ".wh." are markers in this session. */
+bool overlay_wh_names(const struct overlay *o);
+/* True where `name` can be no name of the union (a marker name, the work directory's name). */
+bool overlay_reserved(const struct overlay *o, const char *name, size_t len);
+/* Is the real object a whiteout: 0/0 device, or an empty regular file with an overlay.whiteout
+ * xattr. `rel` names it below the layer's root. */
+bool overlay_is_whiteout(struct overlay *o, unsigned layer, const char *rel,
+                         const struct stat *st);
+/* 1 where the directory `rel` of `layer` is opaque by xattr or by .wh..wh..opq, 0 where not, or
+ * -EIO where it carries a mark that fuss does not follow (redirect, metacopy). */
+int overlay_is_opaque(struct overlay *o, unsigned layer, const char *rel);
+/* 1 where layer `layer` has a file ".wh.NAME" in directory `dir_rel` (wh names in force). */
+int overlay_has_wh(struct overlay *o, unsigned layer, const char *dir_rel, const char *name);
+/* True for xattr names of any overlay implementation: never shown, never copied up. */
+bool overlay_private_xattr(const char *name);
+long overlay_xattr_to_disk(struct vfs *fs, const char *name, char *buf, size_t cap);
+long overlay_xattr_from_disk(struct vfs *fs, const char *name, char *buf, size_t cap);
+/* The xattr name this session writes for "opaque", "origin"...: prefix by session->trusted. */
+const char *overlay_mark_name(const struct overlay *o, const char *mark, char *buf, size_t cap);
+
+/* -- lookup.c ------------------------------------------------------------------------------------ */
+int overlay_root(struct vfs *fs, struct vnode *out);
+int overlay_lookup(struct vfs *fs, const struct vnode *dir, const char *name, size_t len,
+                   struct vnode *out);
+int overlay_descend(struct vfs *fs, const char *path, size_t len, struct vnode *out);
+/* The parent directory of a node; -ENOENT where it is gone. The root is its own parent. */
+int overlay_parent(struct overlay *o, const struct vnode *node, struct vnode *out);
+/* True where some lower layer, were the upper empty at this name, would show something there: a
+ * whiteout is needed to hide it. Looks at dir_layers. */
+bool overlay_lower_has(struct overlay *o, const struct vnode *node);
+/* The topmost lower part of a merged directory or 0 where there is none. */
+unsigned overlay_top_lower(struct overlay *o, const struct vnode *node);
+
+/* -- reach.c: real objects ----------------------------------------------------------------------- */
+int overlay_grab(struct vfs *fs, const struct vnode *node);
+/* O_PATH descriptor of the object at `rel` in `layer` ("" = the layer's root). flags adds
+ * O_DIRECTORY or the like. */
+int overlay_open_in(struct overlay *o, unsigned layer, const char *rel, u64 flags);
+long overlay_locate(struct vfs *fs, const struct vnode *node, char *buf, size_t cap);
+long overlay_readlink(struct vfs *fs, const struct vnode *node, char *buf, size_t cap);
+int overlay_permission(struct vfs *fs, struct caller *who, const struct vnode *node, int mask);
+int overlay_statfs(struct vfs *fs, const struct vnode *node, struct statfs *out);
+/* Mode bits judged by hand with the caller's ids: for read-only lower filesystems and for X. */
+bool overlay_mode_allows(const struct stat *st, const struct cred *cred, int mask);
+/* 0, -EACCES, -EPERM: may the caller take `node` out of `dir` (W|X on dir, sticky bit)? */
+int overlay_may_delete(struct vfs *fs, struct caller *who, const struct vnode *dir,
+                       const struct vnode *node);
+
+/* -- identity.c ---------------------------------------------------------------------------------- */
+int overlay_getattr(struct vfs *fs, const struct vnode *node, struct stat *st);
+int overlay_identify(struct vfs *fs, int fd, struct stat *st);
+/* Translates the identity in st of an upper object named by an open O_PATH descriptor. */
+void overlay_show_identity(struct overlay *o, int fd, struct stat *st);
+/* Remembers that the upper object `fd` (with real stat `up`) stands for the lower object `low`:
+ * origin xattr where the object can carry one (before its final chmod), else the session table. */
+int overlay_set_origin(struct overlay *o, int fd, const struct stat *up, const struct stat *low);
+/* Forgets a table entry when the upper object goes away (its inode number may be used again). */
+void overlay_drop_origin(struct overlay *o, const struct stat *up);
+
+/* -- readdir.c, reverse.c ------------------------------------------------------------------------ */
+int overlay_list(struct vfs *fs, const struct vnode *dir, struct listing *out);
+/* 1 where the merged view of dir shows no name, 0 where it does, or -errno. */
+int overlay_dir_empty(struct overlay *o, const struct vnode *dir);
+int overlay_reverse(struct vfs *fs, unsigned layer, const char *rel, const struct stat *st,
+                    struct vnode *out);
+/* Everything below the lower path `rel` now lives in the upper directory `to_fd` (duplicated), or
+ * nowhere (-1). Called by rename and rmdir of directories with a lower part, before they act. */
+int overlay_relocate(struct overlay *o, const char *rel, int to_fd);
+
+/* -- copyup.c ------------------------------------------------------------------------------------ */
+int overlay_copy_up(struct vfs *fs, struct caller *who, struct vnode *node, u64 size_hint);
+/* Makes the directory and its ancestors exist in the upper; then an O_PATH|O_DIRECTORY descriptor
+ * of the upper directory. */
+int overlay_upper_dir(struct overlay *o, struct vnode *dir);
+/* Copies up a directory with all it shows (rename of a directory with a lower part). On return the
+ * node is pure upper and opaque. */
+int overlay_copy_up_tree(struct overlay *o, struct caller *who, struct vnode *dir);
+
+/* -- whiteout.c: writing marks ------------------------------------------------------------------- */
+/* The name of a fresh temporary in work. */
+void overlay_temp_name(struct overlay *o, char *buf, size_t cap);
+/* Leaves a whiteout for name in the upper directory dir_fd; where victim is set, an existing upper
+ * non-directory of that name is replaced by it in one step. */
+int overlay_put_whiteout(struct overlay *o, int dir_fd, const char *name, bool victim);
+/* Takes the whiteout for name away (0/0 device or .wh. file); no error where there is none. */
+int overlay_take_whiteout(struct overlay *o, int dir_fd, const char *name);
+/* Marks the upper directory opaque in the session's style. */
+int overlay_set_opaque(struct overlay *o, int fd);
+/* Empties an upper directory of its markers (it shows no name); then it can be removed. */
+int overlay_clear_marks(struct overlay *o, int dir_fd);
+
+/* -- create.c, nursery.c, remove.c, rename.c, ticket.c --------------------------------------------- */
+int overlay_mkdir(struct vfs *fs, struct caller *who, struct vnode *node, u32 mode);
+int overlay_mknod(struct vfs *fs, struct caller *who, struct vnode *node, u32 mode, u64 dev);
+int overlay_symlink(struct vfs *fs, struct caller *who, struct vnode *node, const char *target);
+int overlay_link(struct vfs *fs, struct caller *who, struct vnode *from, int fd,
+                 struct vnode *to);
+int overlay_create_begin(struct vfs *fs, struct caller *who, struct vnode *node, bool tmpfile,
+                         struct vfs_pending *pending, char *real, size_t cap);
+int overlay_create_end(struct vfs *fs, struct caller *who, struct vfs_pending *pending,
+                       long result);
+int overlay_unlink(struct vfs *fs, struct caller *who, struct vnode *node);
+int overlay_rmdir(struct vfs *fs, struct caller *who, struct vnode *node);
+int overlay_rename(struct vfs *fs, struct caller *who, struct vnode *from, struct vnode *to,
+                   unsigned flags);
+/* A directory in work that has the mode, owner, ACLs and setgid bit of the upper directory dir_fd,
+ * so that what the caller creates in it inherits what it would inherit there. Its descriptor; the
+ * name goes to `name`. Removed with overlay_nursery_drop. */
+int overlay_nursery(struct overlay *o, int dir_fd, char *name, size_t cap);
+void overlay_nursery_drop(struct overlay *o, int fd, const char *name);
+/* Mutation tickets: at most one staged creation per name. 0 = taken by somebody else. */
+u64 overlay_ticket_take(struct overlay *o, const char *path, size_t len);
+void overlay_ticket_drop(struct overlay *o, u64 ticket);
+
+/* -- owner.c: the owner policy ------------------------------------------------------------------- */
+/* Who shall own the upper copy of an object that `low` describes: as is where the session may
+ * chown, else the session's own ids. */
+void overlay_owner(const struct overlay *o, const struct stat *low, u32 *uid, u32 *gid);
+
+#endif

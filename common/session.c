@@ -1,0 +1,51 @@
+#include "session.h"
+
+void session_init(struct session *s)
+{
+    memset(s, 0, sizeof(*s));
+    s->version = SESSION_VERSION;
+    s->nlayers = 1;
+    s->text_len = 1; /* offset 0 means "none" */
+    s->guard = true;
+}
+
+u32 session_add_text(struct session *s, const char *text)
+{
+    size_t n = str_len(text) + 1;
+    if (n > SESSION_TEXT - s->text_len)
+        return 0;
+    u32 off = s->text_len;
+    memcpy(s->text + off, text, n);
+    s->text_len += (u32)n;
+    return off;
+}
+
+bool session_masked(const struct session *s, unsigned layer, const char *rel)
+{
+    for (u32 i = 0; i < s->nmasks; i++) {
+        if (s->mask[i].layer != layer)
+            continue;
+        const char *mask = session_text(s, s->mask[i].path);
+        if (path_below(rel, mask, NULL))
+            return true;
+    }
+    return false;
+}
+
+int session_layer_of(const struct session *s, const char *real, const char **rest)
+{
+    int best = -1;
+    u32 best_len = 0;
+    for (u32 i = 0; i < s->nlayers; i++) {
+        const struct session_layer *l = &s->layer[i];
+        const char *r;
+        if (!l->in_use || (best >= 0 && l->path_len <= best_len))
+            continue;
+        if (!path_below(real, session_text(s, l->path), &r))
+            continue;
+        best = (int)i;
+        best_len = l->path_len;
+        *rest = r;
+    }
+    return best;
+}

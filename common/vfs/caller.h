@@ -1,0 +1,62 @@
+/* Who makes a call: the only thing in which the two backends differ.
+ *
+ * The supervisor reads another process's memory and takes on its credentials; the in-process shim
+ * reads its own memory and already has them. Everything above is written once against this. */
+#ifndef FUSS_VFS_CALLER_H
+#define FUSS_VFS_CALLER_H
+
+#include "base/base.h"
+
+#define CRED_GROUPS_MAX 256
+
+/* What decides the caller's rights on files (credentials(7)): filesystem ids for most calls, real
+ * ids for access(2). Numbers as the initial user namespace of the session sees them. */
+struct cred {
+    u32 fsuid, fsgid;
+    u32 ruid, rgid;
+    u64 caps;      /* effective capabilities, bit per CAP_* */
+    u64 permitted; /* permitted capabilities: what access(2) judges a real uid 0 by */
+    u32 umask;
+    u32 ngroups;
+    u32 group[CRED_GROUPS_MAX];
+};
+
+struct caller;
+
+struct caller_ops {
+    /* All n bytes or -EFAULT. */
+    int (*read)(struct caller *who, void *dst, u64 addr, size_t n);
+    int (*write)(struct caller *who, u64 addr, const void *src, size_t n);
+    /* A NUL-terminated string: its length, -EFAULT, or -ENAMETOOLONG where no NUL is in cap. */
+    long (*read_str)(struct caller *who, char *dst, u64 addr, size_t cap);
+    /* A descriptor usable here for the caller's descriptor (the same open file description);
+     * -EBADF. Give it back with fd_put. */
+    int (*fd_get)(struct caller *who, int fd);
+    void (*fd_put)(struct caller *who, int fd);
+    /* The kernel's path of the caller's descriptor, or of its cwd for AT_FDCWD, NUL-terminated:
+     * length or -EBADF. "pipe:[1]" and the like are not paths; a removed object's ends in
+     * " (deleted)". */
+    long (*fd_link)(struct caller *who, int fd, char *buf, size_t cap);
+    /* fstat of the caller's descriptor or of its cwd (AT_FDCWD). Cheaper than fd_get + fstat. */
+    int (*fd_stat)(struct caller *who, int fd, struct stat *st);
+    const struct cred *(*cred)(struct caller *who);
+    /* Between assume and resume the current thread acts on files with the caller's filesystem
+     * ids, groups, capabilities and umask; outside it acts as the session (the broker). Not
+     * nested. */
+    void (*assume)(struct caller *who);
+    void (*resume)(struct caller *who);
+};
+
+struct caller {
+    struct caller_ops ops;
+    int tgid, tid;
+    bool same_as_session; /* credentials equal the session's: permission may be left to the kernel */
+};
+
+/* True where the caller's capability `cap` (CAP_*) is effective. */
+static inline bool caller_capable(struct caller *who, unsigned cap)
+{
+    return (who->ops.cred(who)->caps >> cap) & 1;
+}
+
+#endif

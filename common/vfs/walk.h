@@ -1,0 +1,61 @@
+/* From the text of a path to the object it names, over host and union alike.
+ *
+ * The walk goes component by component where it must: every ".." and every symlink, of the host or
+ * of the union, may cross the border in either direction. */
+#ifndef FUSS_VFS_WALK_H
+#define FUSS_VFS_WALK_H
+
+#include "session.h"
+#include "vfs/vfs.h"
+
+#define WALK_FOLLOW      0x01 /* follow a symlink in the last component */
+#define WALK_BENEATH     0x02 /* RESOLVE_BENEATH */
+#define WALK_IN_ROOT     0x04 /* RESOLVE_IN_ROOT */
+#define WALK_NO_SYMLINKS 0x08 /* RESOLVE_NO_SYMLINKS */
+#define WALK_NO_MAGIC    0x10 /* RESOLVE_NO_MAGICLINKS */
+#define WALK_NO_XDEV     0x20 /* RESOLVE_NO_XDEV, for the border of the union */
+#define WALK_PARENT      0x40 /* the last component will be created or removed: keep it as said */
+
+enum walk_last { LAST_NAME, LAST_DOT, LAST_DOTDOT, LAST_ROOT };
+
+/* The view a walk happens in: the session, the union, and whom it is for. */
+struct view {
+    const struct session *session;
+    struct vfs *fs;
+};
+
+struct place {
+    bool in_union;
+    bool exists;
+    bool slash;          /* the path ended in "/" (or "/." or "/.."): must be a directory */
+    bool crossed;        /* the kernel, given the program's own words, would land elsewhere */
+    bool magic;          /* reached through a magic link of /proc: `fd` says which */
+    enum walk_last last; /* what the last component was, with WALK_PARENT */
+    int magic_fd;        /* the caller's descriptor number where magic named one, else -1 */
+    int guard_layer;     /* the layer whose own path this is (outside the union), else -1 */
+    size_t len;
+    char path[VPATH_MAX]; /* canonical virtual path, absolute */
+    struct vnode node;    /* where in_union */
+};
+
+/* Resolves `path` said by `who`, relative ones from the canonical virtual directory `base`.
+ * 0 with place->exists telling whether the last component is there; -ENOENT, -ENOTDIR, -EACCES,
+ * -ELOOP, -ENAMETOOLONG, -EXDEV (BENEATH, NO_XDEV) as path_resolution(7). */
+int walk(const struct view *view, struct caller *who, const char *base, const char *path,
+         unsigned flags, struct place *place);
+
+/* Canonical virtual path of the directory that a descriptor of the caller (or AT_FDCWD) stands
+ * for. -EBADF; -ENOTDIR where it is no directory; -ENOENT where it was removed. `st` (may be NULL)
+ * receives its real stat. */
+int walk_base(const struct view *view, struct caller *who, int fd, char *buf, size_t cap,
+              struct stat *st);
+
+/* What a descriptor (or AT_FDCWD) of the caller refers to, as a place. place->in_union false:
+ * nothing of ours. exists false: it was removed or its name now names another object. */
+int walk_fd(const struct view *view, struct caller *who, int fd, struct place *place);
+
+/* Turns a kernel path (of a /proc link) into the virtual one, keeping or adding " (deleted)" where
+ * the union says so. Length. */
+long walk_virtual(const struct view *view, const char *real, char *buf, size_t cap);
+
+#endif
