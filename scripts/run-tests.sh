@@ -1,0 +1,191 @@
+#!/bin/bash
+# Runs what `make test` promises and sums it up: unit programs, checks, and the end-to-end files in
+# a matrix of backend x style x user x linkage. The last line is "N passed, N failed[, N skipped]".
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+usage() {
+    cat <<'USAGE'
+usage: scripts/run-tests.sh [--build DIR] [--unit] [--checks] [--e2e] [--full]
+                            [--file GLOB] [--combo BACKEND-STYLE-USER-LINKAGE]... [--jobs N]
+USAGE
+}
+
+BUILD=build UNIT='' CHECKS='' E2E='' FULL='' FILES='*' JOBS=2 COMBOS=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --build) BUILD=$2 && shift ;;
+    --unit) UNIT=1 ;;
+    --checks) CHECKS=1 ;;
+    --e2e) E2E=1 ;;
+    --full) FULL=1 ;;
+    --file) FILES=$2 && shift ;;
+    --combo) COMBOS+=("$2") && shift ;;
+    --jobs) JOBS=$2 && shift ;;
+    *)
+        usage >&2
+        exit 2
+        ;;
+    esac
+    shift
+done
+
+passed=0 failed=0 skipped=0
+OUT=$(mktemp -d /tmp/fuss-test.XXXXXX)
+chmod 755 "$OUT"
+trap 'rm -rf "$OUT"' EXIT
+started=$SECONDS
+
+# Every pair of values of any two columns occurs in one of the first six rows. The "light" rows are
+# the ones in which files marked "# runs: light" run: each backend, dynamic and static.
+PAIRWISE=(
+    hybrid-chardev-root-dynamic:light
+    ptrace-chardev-user-static:light
+    ptrace-fileprefix-user-dynamic
+    hybrid-fileprefix-root-static
+    ptrace-fileprefix-root-musl
+    hybrid-chardev-user-musl
+)
+
+matrix() {
+    local b s u l
+    if [ ${#COMBOS[@]} -gt 0 ]; then
+        printf '%s:light:once\n' "${COMBOS[@]}"
+    elif [ -n "$FULL" ]; then
+        for b in hybrid ptrace; do for s in chardev fileprefix; do
+            for u in root user; do for l in dynamic static musl; do
+                echo "$b-$s-$u-$l:light:once"
+            done; done
+        done; done
+    else
+        printf '%s\n' "${PAIRWISE[@]}"
+    fi
+}
+
+run_unit() {
+    local prog log p f n=0
+    for prog in "$BUILD"/unit/test_* "$BUILD"/unit-asan/test_*; do
+        [ -f "$prog" ] || continue
+        [ -x "$prog" ] || continue
+        case $prog in *.d) continue ;; esac
+        n=$((n + 1))
+        log=$OUT/unit.log
+        if timeout -k 5 120 "$prog" >"$log" 2>&1; then f=0; else f=1; fi
+        p=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | head -1)
+        if [ $f = 1 ]; then
+            f=$(sed -n 's/^\[  FAILED  \] [^0-9]*\([0-9]*\) test.*/\1/p' "$log" | head -1)
+            f=${f:-1}
+            [ "$f" -gt 0 ] || f=1
+            echo "FAILED: $prog"
+            grep -v '^\[ *\(RUN\|OK\) ' "$log" | tail -30 | sed 's/^/    /'
+        fi
+        passed=$((passed + ${p:-0})) failed=$((failed + f))
+    done
+    echo "unit: $n programs"
+}
+
+run_checks() {
+    local check log=$OUT/check.log
+    for check in scripts/check-*.sh; do
+        if "$check" "$BUILD" >"$log" 2>&1; then
+            passed=$((passed + 1))
+        else
+            failed=$((failed + 1))
+            echo "FAILED: $check"
+            tail -30 "$log" | sed 's/^/    /'
+        fi
+    done
+}
+
+# The machine's part of the matrix: the user, and a copy of the programs that anybody can read.
+prepare() {
+    local name=fusstest
+    if [ "$(id -u)" = 0 ]; then
+        id "$name" >/dev/null 2>&1 || useradd --system --user-group --no-create-home "$name"
+    fi
+    mkdir "$OUT/bin" "$OUT/results"
+    [ ! -x "$BUILD/fuss" ] || cp "$BUILD/fuss" "$OUT/bin/"
+    cp -a "$BUILD/tests" "$OUT/bin/tests"
+    rm -rf "$OUT/bin/tests/bbin"
+    mkdir "$OUT/bin/tests/bbin"
+    cp "$BUILD/tests/bbin/busybox" "$OUT/bin/tests/bbin/"
+    "$OUT/bin/tests/bbin/busybox" --install -s "$OUT/bin/tests/bbin"
+    chmod -R a+rX "$OUT/bin"
+}
+
+# One job: one file in one combination. Its TAP goes to results/.
+run_job() {
+    local combo=$1 file=$2 tags=() b s u l
+    local log
+    log=$OUT/results/$combo.$(basename "$file" .bats)
+    IFS=- read -r b s u l <<<"$combo"
+    [ "$b" = oracle ] && tags+=('!fuss')
+    [ "$u" = user ] && tags+=('!root')
+    [ "$u" = root ] && tags+=('!user')
+    [ "$l" = dynamic ] || tags+=('!dynamic')
+    [ "$s" = chardev ] || tags+=('!chardev')
+    [ "$s" = fileprefix ] || tags+=('!fileprefix')
+    local filter
+    filter=$(
+        IFS=,
+        echo "${tags[*]}"
+    )
+    E2E_BACKEND=$b E2E_STYLE=$s E2E_USER=$u E2E_LINKAGE=$l E2E_BIN=$OUT/bin \
+        timeout -k 5 "${E2E_FILE_TIMEOUT:-400}" \
+        bats --tap ${filter:+--filter-tags "$filter"} "$file" >"$log" 2>&1 </dev/null ||
+        echo "# exit $?" >>"$log"
+}
+
+count_results() {
+    local log plan good bad skip lost
+    for log in "$OUT"/results/*; do
+        [ -e "$log" ] || continue
+        plan=$(sed -n 's/^1\.\.\([0-9]*\).*/\1/p' "$log" | head -1)
+        skip=$(grep -c '^ok .* # skip' "$log" || true)
+        good=$(($(grep -c '^ok ' "$log" || true) - skip))
+        bad=$(grep -c '^not ok ' "$log" || true)
+        lost=$((${plan:-1} - good - bad - skip))
+        [ $lost -gt 0 ] || lost=0
+        passed=$((passed + good)) failed=$((failed + bad + lost)) skipped=$((skipped + skip))
+        if [ $((bad + lost)) -gt 0 ]; then
+            echo "FAILED in $(basename "$log"): $bad failed, $lost without a result"
+            awk '/^ok /{show=0} /^not ok /{show=1} show||/^# (bats|exit|Bats)/' "$log" | head -60 |
+                sed 's/^/    /'
+        fi
+    done
+}
+
+run_e2e() {
+    local row combo file when
+    prepare
+    export -f run_job
+    export OUT
+    while read -r row; do
+        combo=${row%%:*}
+        case $combo in
+        *-root-*) [ "$(id -u)" = 0 ] || { echo "not root: $combo left out" >&2 && continue; } ;;
+        esac
+        for file in tests/e2e/*.bats; do
+            # shellcheck disable=SC2254
+            case $(basename "$file" .bats) in $FILES) ;; *) continue ;; esac
+            when=$(sed -n 's/^# runs: //p' "$file" | head -1)
+            case ${when:-all} in
+            light) case $row in *:light*) ;; *) continue ;; esac ;;
+            esac
+            printf '%s\0%s\0' "$combo" "$file"
+        done
+    done < <(matrix) >"$OUT/jobs"
+    # The long files first, so that no job is left alone at the end.
+    xargs -0 -r -n 2 -P "$JOBS" bash -c 'run_job "$@"' - <"$OUT/jobs" || true
+    count_results
+}
+
+[ -z "$UNIT" ] || run_unit
+[ -z "$CHECKS" ] || run_checks
+[ -z "$E2E" ] || run_e2e
+
+echo "took $((SECONDS - started)) s"
+summary="$passed passed, $failed failed"
+[ $skipped = 0 ] || summary+=", $skipped skipped"
+echo "$summary"
+[ $failed = 0 ]
