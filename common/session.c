@@ -32,6 +32,18 @@ bool session_masked(const struct session *s, unsigned layer, const char *rel)
     return false;
 }
 
+static bool is_host_name(const char *rel)
+{
+    static const char names[][5] = {"proc", "sys", "dev"};
+    const char *name;
+    size_t n = path_next(&rel, &name);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (str_len(names[i]) == n && str_eq_n(names[i], name, n))
+            return true;
+    }
+    return false;
+}
+
 int session_layer_of(const struct session *s, const char *real, const char **rest)
 {
     int best = -1;
@@ -43,9 +55,26 @@ int session_layer_of(const struct session *s, const char *real, const char **res
             continue;
         if (!path_below(real, session_text(s, l->path), &r))
             continue;
+        if (l->path_len == 1 && is_host_name(r))
+            continue; /* the kernel's own filesystems are no part of a layer "/" */
         best = (int)i;
         best_len = l->path_len;
         *rest = r;
     }
     return best;
+}
+
+bool session_below_mount(const struct session *s, const char *path, const char **rel)
+{
+    const char *rest;
+    if (!path_below(path, session_mount(s), &rest))
+        return false;
+    if (rel)
+        *rel = rest;
+    return !session_host_name(s, rest);
+}
+
+bool session_host_name(const struct session *s, const char *rel)
+{
+    return s->mount_len == 1 && is_host_name(rel);
 }

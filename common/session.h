@@ -18,7 +18,7 @@
 enum marker_style { STYLE_FILEPREFIX, STYLE_CHARDEV };
 
 struct session_layer {
-    u32 path;     /* offset of the canonical absolute path in text[] */
+    u32 path; /* offset of the canonical absolute path in text[] */
     u32 path_len;
     u64 dev, ino; /* of the layer's root directory */
     bool in_use;  /* false only for layer 0 of a read-only union */
@@ -32,16 +32,16 @@ struct session_mask {
 
 struct session {
     u32 version;
-    u32 style;       /* enum marker_style */
-    bool read_only;  /* no upper: every change is EROFS */
-    bool read_wh;    /* chardev style reads .wh. names too */
-    bool guard;      /* layers by their own path are read-only (design: the layer-path guard) */
-    bool trusted;    /* this session may write trusted.overlay.* (else user.overlay.*) */
-    u32 uid, gid;    /* whom the session's own layer work belongs to */
-    u32 nlayers;     /* 1 + number of lowers */
-    u32 mount;       /* offset of the canonical absolute virtual mountpoint */
+    u32 style;      /* enum marker_style */
+    bool read_only; /* no upper: every change is EROFS */
+    bool read_wh;   /* chardev style reads .wh. names too */
+    bool guard;     /* layers by their own path are read-only (design: the layer-path guard) */
+    bool trusted;   /* this session may write trusted.overlay.* (else user.overlay.*) */
+    u32 uid, gid;   /* whom the session's own layer work belongs to */
+    u32 nlayers;    /* 1 + number of lowers */
+    u32 mount;      /* offset of the canonical absolute virtual mountpoint */
     u32 mount_len;
-    u32 work;        /* offset of the canonical path of the private work directory; 0 = none */
+    u32 work; /* offset of the canonical path of the private work directory; 0 = none */
     u32 nmasks;
     struct session_layer layer[LAYERS_MAX];
     struct session_mask mask[MASKS_MAX];
@@ -72,11 +72,10 @@ bool session_masked(const struct session *s, unsigned layer, const char *rel);
  * -1 where none does. *rest is the path relative to the layer's root. */
 int session_layer_of(const struct session *s, const char *real, const char **rest);
 
-
 /* True where the canonical virtual path lies at or below the mountpoint; *rel is the rest. */
-static inline bool session_below_mount(const struct session *s, const char *path, const char **rel)
-{
-    return path_below(path, session_mount(s), rel);
-}
+bool session_below_mount(const struct session *s, const char *path, const char **rel);
+/* True where the path relative to a union mounted at "/" starts with a name that stays the host's:
+ * proc, sys, dev. */
+bool session_host_name(const struct session *s, const char *rel);
 
 #endif

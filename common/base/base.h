@@ -18,9 +18,9 @@ typedef uint32_t u32;
 typedef uint64_t u64;
 typedef int64_t s64;
 
-#define ARRAY_LEN(a)  (sizeof(a) / sizeof((a)[0]))
-#define UNUSED        __attribute__((unused))
-#define NOINLINE      __attribute__((noinline))
+#define ARRAY_LEN(a)                    (sizeof(a) / sizeof((a)[0]))
+#define UNUSED                          __attribute__((unused))
+#define NOINLINE                        __attribute__((noinline))
 #define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* The compiler emits calls to these on its own; hosted builds take libc's. */

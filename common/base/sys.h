@@ -27,9 +27,9 @@ static inline long sys_call(long nr, long a, long b, long c, long d, long e, lon
     return sys_raw(nr, a, b, c, d, e, f);
 }
 
-#define SYS5(nr, a, b, c, d, e) \
+#define SYS5(nr, a, b, c, d, e)                                                                    \
     sys_call((nr), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
-#define SYS6(nr, a, b, c, d, e, f) \
+#define SYS6(nr, a, b, c, d, e, f)                                                                 \
     sys_call((nr), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 #define SYS4(nr, a, b, c, d) SYS5(nr, a, b, c, d, 0)
 #define SYS3(nr, a, b, c)    SYS5(nr, a, b, c, 0, 0)
@@ -235,8 +235,8 @@ static inline int sys_removexattr(const char *path, const char *name)
 /* Anonymous private memory, zeroed; NULL when there is none. Released with sys_munmap. */
 static inline void *sys_map(size_t n)
 {
-    long r = SYS6(SYS_mmap, 0, n, 3 /* PROT_READ|PROT_WRITE */, 0x22 /* MAP_PRIVATE|MAP_ANON */,
-                  -1, 0);
+    long r =
+        SYS6(SYS_mmap, 0, n, 3 /* PROT_READ|PROT_WRITE */, 0x22 /* MAP_PRIVATE|MAP_ANON */, -1, 0);
     return r < 0 && r > -4096 ? NULL : (void *)r;
 }
 

@@ -33,24 +33,28 @@ struct call {
     const struct view *view;
     struct caller *who;
     const struct sysrow *row;
-    struct dirs *dirs;   /* open listings of the session, see call/dir.h */
-    u64 arg[6];          /* as the program gave them */
+    struct dirs *dirs; /* open listings of the session, see call/dir.h */
+    u64 arg[6];        /* as the program gave them */
 
     enum call_action action;
-    long result;         /* for CALL_DONE; for call_settle the kernel's result */
-    long new_nr;         /* for CALL_REWRITE */
+    long result; /* for CALL_DONE; for call_settle the kernel's result */
+    long new_nr; /* for CALL_REWRITE */
     u64 new_arg[6];
     unsigned nblobs;
     struct call_blob blob[CALL_BLOBS];
     bool settle;
-    bool restart;        /* set by call_settle: undo and make the program say it again */
-    int close_fd;        /* set by call_settle: with restart, close this descriptor of the program
-                            first; -1 = none */
-    u8 attempts;         /* restarts so far of this very call (kept by the backend) */
+    bool restart; /* set by call_settle: undo and make the program say it again */
+    int close_fd; /* set by call_settle: a descriptor of the program to close before it goes
+                     on, with or without restart; -1 = none */
+    u8 attempts;  /* restarts so far of this very call (kept by the backend) */
 
+    bool by_fd; /* the first object was named by descriptor `fd`, not by a path */
+    int fd;
     struct vfs_pending pending;
     struct open_how how; /* storage for a rewritten openat2 */
-    char said[PATH_MAX]; /* the path as said, read once */
+    char said[PATH_MAX]; /* the first path as said, read once */
+    char said2[PATH_MAX];
+    char base[VPATH_MAX];
     char real[PATH_MAX]; /* the real path, where the call was rewritten */
     struct place place;  /* what the first path named */
     struct place place2; /* and the second */
@@ -67,14 +71,21 @@ void call_settle(struct call *c, long result);
 /* For the families. */
 void call_pass(struct call *c);
 void call_done(struct call *c, long result);
-/* Rewrites path argument `arg` to c->real (already filled), everything else as said. */
-void call_rewrite_path(struct call *c, int arg);
+/* Rewrites path argument `arg` to the absolute path `real` (which must live as long as the call),
+ * everything else as said. May be used for both paths of a call. */
+void call_rewrite_path(struct call *c, int arg, const char *real);
+/* The standard answer for a first path outside the union: EROFS where a layer's own path would be
+ * changed, the canonical path where the walk went through the union, else pass. */
+void call_outside(struct call *c, bool changes);
 
-/* Reads path argument `arg` into c->said: 0, -EFAULT, -ENAMETOOLONG. */
-int call_read_path(struct call *c, int arg);
-/* Resolves what (dirfd, path, flags) of the row name into `place`; honours SYS_FD_ONLY,
- * AT_EMPTY_PATH and NULL paths by way of walk_fd. `more` adds WALK_* flags. */
-int call_resolve(struct call *c, int dirfd_arg, int path_arg, unsigned more, struct place *place);
+/* Resolves what (dirfd, path) of the row name into c->place; honours SYS_FD_ONLY, AT_EMPTY_PATH
+ * and NULL paths by way of walk_fd (c->by_fd). `walk_flags` are WALK_*. An error of the host's own
+ * namespace is no error here: the place is outside and the kernel will say it. */
+int call_resolve(struct call *c, unsigned walk_flags);
+/* The same for the second path, into c->place2. */
+int call_resolve2(struct call *c, unsigned walk_flags);
+/* WALK_FOLLOW or 0 by the row's traits and the call's flags. */
+unsigned call_follow(const struct call *c);
 /* The flags argument of the row as 32 bits, 0 where it has none. */
 u32 call_flags(const struct call *c);
 

@@ -6,19 +6,19 @@
 
 struct listing_entry {
     u64 ino;
-    u16 len;    /* of name, without the NUL that follows it */
-    u8 type;    /* DT_* */
-    u8 hidden;  /* a name that a higher layer took away: kept only while merging */
+    u16 len;   /* of name, without the NUL that follows it */
+    u8 type;   /* DT_* */
+    u8 hidden; /* a name that a higher layer took away: kept only while merging */
     char name[];
 };
 
 /* Zero-initialise to begin; listing_free at the end. */
 struct listing {
-    u8 *bytes;        /* entries one behind the other, each aligned to 8 */
+    u8 *bytes; /* entries one behind the other, each aligned to 8 */
     size_t used, size;
-    u32 *offset;      /* of entry i in bytes */
+    u32 *offset; /* of entry i in bytes */
     u32 count, slots;
-    u32 *hash;        /* name -> index + 1, open addressing; dropped by listing_seal */
+    u32 *hash; /* name -> index + 1, open addressing; dropped by listing_seal */
     u32 buckets;
 };
 

@@ -58,11 +58,11 @@ static inline bool vnode_is_link(const struct vnode *n)
  * the program runs it, finished with its result. */
 struct vfs_pending {
     bool active;
-    bool staged;     /* made in the nursery, to be moved to its name */
-    bool whiteout;   /* a marker to take away once the name is there */
-    u64 ticket;      /* mutation ticket held, 0 = none */
-    u32 slot;        /* the nursery's entry */
-    u64 node_hash;   /* index entry to touch */
+    bool staged;   /* made in the nursery, to be moved to its name */
+    bool whiteout; /* a marker to take away once the name is there */
+    u64 ticket;    /* mutation ticket held, 0 = none */
+    u32 slot;      /* the nursery's entry */
+    u64 node_hash; /* index entry to touch */
     size_t len;
     char path[VPATH_MAX]; /* where it shall be, relative to the root */
 };
@@ -134,8 +134,7 @@ struct vfs_ops {
     int (*create_begin)(struct vfs *fs, struct caller *who, struct vnode *node, bool tmpfile,
                         struct vfs_pending *pending, char *real, size_t cap);
     /* `result` is what the program's call gave. -EEXIST: the name was taken meanwhile. */
-    int (*create_end)(struct vfs *fs, struct caller *who, struct vfs_pending *pending,
-                      long result);
+    int (*create_end)(struct vfs *fs, struct caller *who, struct vfs_pending *pending, long result);
 };
 
 struct vfs {

@@ -29,10 +29,11 @@ struct place {
     bool exists;
     bool slash;          /* the path ended in "/" (or "/." or "/.."): must be a directory */
     bool crossed;        /* the kernel, given the program's own words, would land elsewhere */
-    bool magic;          /* reached through a magic link of /proc: `fd` says which */
+    bool removed;        /* a magic link or descriptor whose object has no name any more */
     enum walk_last last; /* what the last component was, with WALK_PARENT */
-    int magic_fd;        /* the caller's descriptor number where magic named one, else -1 */
+    int magic_fd;        /* caller's descriptor that a last /proc/self/fd/N named, else -1 */
     int guard_layer;     /* the layer whose own path this is (outside the union), else -1 */
+    int fd_layer;        /* walk_fd: the layer that the descriptor itself is open on, else -1 */
     size_t len;
     char path[VPATH_MAX]; /* canonical virtual path, absolute */
     struct vnode node;    /* where in_union */
@@ -45,17 +46,22 @@ int walk(const struct view *view, struct caller *who, const char *base, const ch
          unsigned flags, struct place *place);
 
 /* Canonical virtual path of the directory that a descriptor of the caller (or AT_FDCWD) stands
- * for. -EBADF; -ENOTDIR where it is no directory; -ENOENT where it was removed. `st` (may be NULL)
- * receives its real stat. */
+ * for. -EBADF; -ENOTDIR where it is no directory; -ENOENT where it was removed. `scratch` is
+ * overwritten. */
 int walk_base(const struct view *view, struct caller *who, int fd, char *buf, size_t cap,
-              struct stat *st);
+              struct place *scratch);
 
 /* What a descriptor (or AT_FDCWD) of the caller refers to, as a place. place->in_union false:
- * nothing of ours. exists false: it was removed or its name now names another object. */
+ * nothing of ours. exists false: it was removed or its name now names another object. -EBADF. */
 int walk_fd(const struct view *view, struct caller *who, int fd, struct place *place);
 
+/* True for the path of a link in /proc that stands for an object and not for a text: .../fd/N,
+ * cwd, root, exe. */
+bool walk_is_magic(const char *path);
+
 /* Turns a kernel path (of a /proc link) into the virtual one, keeping or adding " (deleted)" where
- * the union says so. Length. */
-long walk_virtual(const struct view *view, const char *real, char *buf, size_t cap);
+ * the union says so. Length, or -ENAMETOOLONG. `scratch` is overwritten. */
+long walk_virtual(const struct view *view, const char *real, struct place *scratch, char *buf,
+                  size_t cap);
 
 #endif

@@ -1,0 +1,324 @@
+/* chmod, chown, utimes, truncate, inode flags: judged on the merged view, copied up, then done on
+ * the upper copy as the caller. */
+#include "call/families.h"
+#include "base/sys.h"
+#include "vfs/access.h"
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <utime.h>
+#include <sys/time.h>
+
+enum change_target call_target(struct call *c, unsigned walk_flags)
+{
+    int err = call_resolve(c, walk_flags);
+    if (err) {
+        call_done(c, err);
+        return CHANGE_DONE;
+    }
+    if (!c->place.in_union) {
+        call_outside(c, true);
+        return CHANGE_DONE;
+    }
+    if (c->by_fd && c->row->path < 0 && c->place.fd_layer != 0) {
+        /* The plain fd calls do not take an O_PATH descriptor. */
+        int fd = c->who->ops.fd_get(c->who, c->fd);
+        long flags = fd < 0 ? fd : SYS2(SYS_fcntl, fd, F_GETFL);
+        if (fd >= 0)
+            c->who->ops.fd_put(c->who, fd);
+        if (flags < 0 || (flags & O_PATH)) {
+            call_done(c, -EBADF);
+            return CHANGE_DONE;
+        }
+    }
+    if (c->by_fd && c->place.fd_layer == 0) {
+        call_pass(c); /* open on the upper: the kernel acts on the right object itself */
+        return CHANGE_DONE;
+    }
+    if (!c->place.exists) {
+        call_done(c, c->by_fd ? -EEXIST : -ENOENT); /* by descriptor: removed, never to be copied */
+        return CHANGE_DONE;
+    }
+    if (c->view->session->read_only) {
+        call_done(c, -EROFS);
+        return CHANGE_DONE;
+    }
+    return CHANGE_PLACE;
+}
+
+int call_grab_upper(struct call *c, u64 size_hint)
+{
+    struct vfs *fs = c->place.node.fs;
+    int err = fs->ops.copy_up(fs, c->who, &c->place.node, size_hint);
+    return err ? err : fs->ops.grab(fs, &c->place.node);
+}
+
+void call_chmod(struct call *c)
+{
+    char path[SYS_FD_PATH];
+    u32 mode = (u32)c->arg[c->row->aux] & 07777;
+    if (call_target(c, call_follow(c)) == CHANGE_DONE)
+        return;
+    if (vnode_is_link(&c->place.node)) {
+        call_done(c, -EOPNOTSUPP);
+        return;
+    }
+    int err = access_owner(c->who, &c->place.node.st);
+    int fd = err ? err : call_grab_upper(c, SIZE_MAX);
+    if (fd >= 0) {
+        c->who->ops.assume(c->who);
+        err = sys_fchmodat(AT_FDCWD, sys_fd_path(path, fd), mode);
+        c->who->ops.resume(c->who);
+        sys_close(fd);
+    }
+    call_done(c, fd < 0 ? fd : err);
+}
+
+/* setattr_prepare(9): who may give a file to whom. */
+static int may_chown(struct call *c, u32 uid, u32 gid)
+{
+    const struct stat *st = &c->place.node.st;
+    const struct cred *cred = c->who->ops.cred(c->who);
+    if ((cred->caps >> CAP_CHOWN_BIT) & 1)
+        return 0;
+    if (uid != (u32)-1 && (cred->fsuid != st->st_uid || uid != st->st_uid))
+        return -EPERM;
+    if (gid != (u32)-1 &&
+        (cred->fsuid != st->st_uid || (gid != st->st_gid && !cred_in_group(cred, gid))))
+        return -EPERM;
+    return 0;
+}
+
+void call_chown(struct call *c)
+{
+    u32 uid = (u32)c->arg[c->row->aux], gid = (u32)c->arg[c->row->aux + 1];
+    if (call_target(c, call_follow(c)) == CHANGE_DONE)
+        return;
+    int err = may_chown(c, uid, gid);
+    int fd = err ? err : call_grab_upper(c, SIZE_MAX);
+    if (fd >= 0) {
+        c->who->ops.assume(c->who);
+        err = sys_fchownat(fd, "", uid, gid, AT_EMPTY_PATH);
+        c->who->ops.resume(c->who);
+        sys_close(fd);
+    }
+    call_done(c, fd < 0 ? fd : err);
+}
+
+/* The two times of any call of the family as timespecs. 1: none given, "now". */
+static int read_times(struct call *c, struct timespec ts[2])
+{
+    u64 addr = c->arg[c->row->aux];
+    struct caller *who = c->who;
+    int err;
+    ts[0] = ts[1] = (struct timespec){.tv_nsec = UTIME_NOW};
+    if (!addr)
+        return 1;
+    if (c->row->traits & SYS_OLD_STRUCT) {
+        struct utimbuf ut;
+        err = who->ops.read(who, &ut, addr, sizeof(ut));
+        ts[0] = (struct timespec){.tv_sec = ut.actime};
+        ts[1] = (struct timespec){.tv_sec = ut.modtime};
+        return err;
+    }
+    if (!(c->row->traits & SYS_TIMEVAL))
+        return who->ops.read(who, ts, addr, 2 * sizeof(*ts));
+    struct timeval tv[2];
+    err = who->ops.read(who, tv, addr, sizeof(tv));
+    if (err)
+        return err;
+    for (int i = 0; i < 2; i++) {
+        if (tv[i].tv_usec < 0 || tv[i].tv_usec >= 1000000)
+            return -EINVAL;
+        ts[i].tv_sec = tv[i].tv_sec;
+        ts[i].tv_nsec = tv[i].tv_usec * 1000;
+    }
+    return 0;
+}
+
+static bool valid_nsec(long nsec)
+{
+    return nsec == UTIME_NOW || nsec == UTIME_OMIT || (nsec >= 0 && nsec < 1000000000);
+}
+
+void call_utimes(struct call *c)
+{
+    char path[SYS_FD_PATH];
+    struct timespec ts[2];
+    int err = read_times(c, ts);
+    bool now = err == 1 || (ts[0].tv_nsec == UTIME_NOW && ts[1].tv_nsec == UTIME_NOW);
+    if (err < 0 || !valid_nsec(ts[0].tv_nsec) || !valid_nsec(ts[1].tv_nsec)) {
+        call_done(c, err < 0 ? err : -EINVAL);
+        return;
+    }
+    if (ts[0].tv_nsec == UTIME_OMIT && ts[1].tv_nsec == UTIME_OMIT) {
+        call_done(c, 0); /* utimensat(2): not even the file is looked at */
+        return;
+    }
+    if (call_target(c, call_follow(c)) == CHANGE_DONE)
+        return;
+    struct vnode *node = &c->place.node;
+    err = access_owner(c->who, &node->st);
+    if (err && now)
+        err = node->fs->ops.permission(node->fs, c->who, node, W_OK);
+    int fd = err ? err : call_grab_upper(c, SIZE_MAX);
+    if (fd >= 0) {
+        c->who->ops.assume(c->who);
+        err = sys_utimensat(AT_FDCWD, sys_fd_path(path, fd), now ? NULL : ts, 0);
+        c->who->ops.resume(c->who);
+        sys_close(fd);
+    }
+    call_done(c, fd < 0 ? fd : err);
+}
+
+void call_truncate(struct call *c)
+{
+    char path[SYS_FD_PATH];
+    s64 length = (s64)c->arg[c->row->aux];
+    if (length < 0) {
+        call_done(c, -EINVAL);
+        return;
+    }
+    int err = call_resolve(c, WALK_FOLLOW);
+    struct vnode *node = &c->place.node;
+    if (!err && !c->place.in_union) {
+        call_outside(c, true);
+        return;
+    }
+    if (!err && !c->place.exists)
+        err = -ENOENT;
+    else if (!err && vnode_is_dir(node))
+        err = -EISDIR;
+    else if (!err && !S_ISREG(node->st.st_mode))
+        err = -EINVAL;
+    else if (!err && c->view->session->read_only)
+        err = -EROFS;
+    if (!err)
+        err = node->fs->ops.permission(node->fs, c->who, node, W_OK);
+    int fd = err ? err : call_grab_upper(c, (u64)length);
+    if (fd >= 0) {
+        c->who->ops.assume(c->who);
+        err = sys_truncate(sys_fd_path(path, fd), length);
+        c->who->ops.resume(c->who);
+        sys_close(fd);
+    }
+    call_done(c, fd < 0 ? fd : err);
+}
+
+/* file_getattr(dirfd, path, attr, usize, at_flags) and file_setattr: linux/fs.h, 6.17. */
+void call_file_attr(struct call *c)
+{
+    u8 attr[128];
+    size_t size = c->arg[c->row->aux + 1];
+    bool set = c->row->want == WANT_WRITE;
+    int err, fd;
+    if (size > sizeof(attr)) {
+        call_done(c, -E2BIG);
+        return;
+    }
+    if (set) {
+        if (call_target(c, call_follow(c)) == CHANGE_DONE)
+            return;
+        err = access_owner(c->who, &c->place.node.st);
+        if (!err)
+            err = c->who->ops.read(c->who, attr, c->arg[c->row->aux], size);
+        fd = err ? err : call_grab_upper(c, SIZE_MAX);
+    } else {
+        err = call_resolve(c, call_follow(c));
+        if (!err && !c->place.in_union) {
+            call_outside(c, false);
+            return;
+        }
+        if (!err && !c->place.exists)
+            err = -ENOENT;
+        fd = err ? err : c->place.node.fs->ops.grab(c->place.node.fs, &c->place.node);
+    }
+    if (fd < 0) {
+        call_done(c, fd);
+        return;
+    }
+    c->who->ops.assume(c->who);
+    err = (int)SYS5(c->row->nr, fd, "", attr, size, AT_EMPTY_PATH);
+    c->who->ops.resume(c->who);
+    sys_close(fd);
+    if (!err && !set)
+        err = c->who->ops.write(c->who, c->arg[c->row->aux], attr, size);
+    call_done(c, err);
+}
+
+/* The commands that change an inode through a read-only descriptor, on the upper copy of a lower
+ * file. Only FS_IOC_SETFLAGS and FS_IOC_FSSETXATTR have arguments of a known size. */
+static int ioctl_on_upper(struct call *c, u32 cmd)
+{
+    u8 arg[sizeof(struct fsxattr)];
+    char path[SYS_FD_PATH];
+    size_t size = cmd == (u32)FS_IOC_SETFLAGS ? sizeof(int) : sizeof(struct fsxattr);
+    int err = c->who->ops.read(c->who, arg, c->arg[2], size);
+    if (!err)
+        err = access_owner(c->who, &c->place.node.st);
+    int anchor = err ? err : call_grab_upper(c, SIZE_MAX);
+    if (anchor < 0)
+        return anchor;
+    int fd = sys_openat(AT_FDCWD, sys_fd_path(path, anchor), O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
+    sys_close(anchor);
+    if (fd < 0)
+        return fd;
+    c->who->ops.assume(c->who);
+    err = (int)sys_ioctl(fd, cmd, (unsigned long)arg);
+    c->who->ops.resume(c->who);
+    sys_close(fd);
+    return err;
+}
+
+/* Deduplication rewrites the extents of its destinations: none may be a lower file. */
+static int dedupe_targets(struct call *c)
+{
+    struct file_dedupe_range head;
+    struct file_dedupe_range_info info;
+    u64 at = c->arg[2];
+    int err = c->who->ops.read(c->who, &head, at, sizeof(head));
+    at += sizeof(head);
+    for (u32 i = 0; !err && i < head.dest_count; i++, at += sizeof(info)) {
+        err = c->who->ops.read(c->who, &info, at, sizeof(info));
+        if (!err)
+            err = walk_fd(c->view, c->who, (int)info.dest_fd, &c->place);
+        if (!err && c->place.in_union && c->place.fd_layer != 0)
+            err = -EOPNOTSUPP;
+    }
+    return err;
+}
+
+void call_ioctl(struct call *c)
+{
+    u32 cmd = (u32)c->arg[1];
+    if (cmd == (u32)FIDEDUPERANGE) {
+        int err = dedupe_targets(c);
+        if (err)
+            call_done(c, err);
+        else
+            call_pass(c);
+        return;
+    }
+    c->by_fd = true;
+    c->fd = (int)c->arg[0];
+    int err = walk_fd(c->view, c->who, c->fd, &c->place);
+    if (err || !c->place.in_union) {
+        if (err)
+            call_done(c, err);
+        else
+            call_pass(c);
+        return;
+    }
+    bool inode = cmd == (u32)FS_IOC_SETFLAGS || cmd == (u32)FS_IOC_FSSETXATTR;
+    if (!inode) {
+        /* The rest would reach the host's filesystem behind the descriptor. */
+        call_done(c, -EOPNOTSUPP);
+    } else if (c->place.fd_layer == 0) {
+        call_pass(c);
+    } else if (c->view->session->read_only) {
+        call_done(c, -EROFS);
+    } else if (!c->place.exists) {
+        call_done(c, -EEXIST);
+    } else {
+        call_done(c, ioctl_on_upper(c, cmd));
+    }
+}

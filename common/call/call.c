@@ -1,0 +1,249 @@
+#include "call/call.h"
+#include "call/families.h"
+
+void call_begin(struct call *c)
+{
+    c->action = CALL_PASS;
+    c->result = 0;
+    c->nblobs = 0;
+    c->settle = c->restart = c->by_fd = false;
+    c->close_fd = -1;
+    c->fd = -1;
+    c->pending.active = false;
+    c->said[0] = c->said2[0] = c->real[0] = '\0';
+    c->place.in_union = c->place2.in_union = false;
+    c->place.path[0] = c->place2.path[0] = '\0';
+}
+
+void call_pass(struct call *c)
+{
+    c->action = CALL_PASS;
+}
+
+void call_done(struct call *c, long result)
+{
+    c->action = CALL_DONE;
+    c->result = result;
+}
+
+void call_rewrite_path(struct call *c, int arg, const char *real)
+{
+    if (c->action != CALL_REWRITE) {
+        c->action = CALL_REWRITE;
+        c->new_nr = c->row->nr;
+        memcpy(c->new_arg, c->arg, sizeof(c->arg));
+    }
+    c->blob[c->nblobs++] = (struct call_blob){.arg = arg, .bytes = real, .len = str_len(real) + 1};
+}
+
+void call_outside(struct call *c, bool changes)
+{
+    if (changes && c->place.guard_layer >= 0)
+        call_done(c, -EROFS);
+    else if (c->place.crossed && !c->by_fd)
+        call_rewrite_path(c, c->row->path, c->place.path);
+    else
+        call_pass(c);
+}
+
+u32 call_flags(const struct call *c)
+{
+    return c->row->flags >= 0 ? (u32)c->arg[c->row->flags] : 0;
+}
+
+unsigned call_follow(const struct call *c)
+{
+    unsigned traits = c->row->traits;
+    u32 flags = call_flags(c);
+    bool follow = traits & SYS_FOLLOW;
+    if ((traits & SYS_FLAG_NOFOLLOW) && (flags & AT_SYMLINK_NOFOLLOW))
+        follow = false;
+    if ((traits & SYS_FLAG_FOLLOW) && (flags & AT_SYMLINK_FOLLOW))
+        follow = true;
+    return follow ? WALK_FOLLOW : 0;
+}
+
+static int resolve_fd(struct call *c, int fd, struct place *place)
+{
+    int err = walk_fd(c->view, c->who, fd, place);
+    return err;
+}
+
+/* One (dirfd, path) pair. *by_fd tells whether the object was named by the descriptor alone. */
+static int resolve(struct call *c, int dirfd_arg, int path_arg, unsigned walk_flags, char *said,
+                   struct place *place, bool *by_fd, int *fd)
+{
+    const struct sysrow *row = c->row;
+    int dirfd = dirfd_arg >= 0 ? (int)c->arg[dirfd_arg] : AT_FDCWD;
+    u32 flags = call_flags(c);
+    bool empty_ok = (row->traits & SYS_EMPTY_PATH) && (flags & AT_EMPTY_PATH);
+    *fd = dirfd;
+    *by_fd = path_arg < 0 || (c->arg[path_arg] == 0 && ((row->traits & SYS_NULL_PATH) || empty_ok));
+    if (*by_fd)
+        return resolve_fd(c, dirfd, place);
+    long n = c->who->ops.read_str(c->who, said, c->arg[path_arg], PATH_MAX);
+    if (n < 0)
+        return (int)n;
+    if (n == 0) {
+        if (!empty_ok)
+            return -ENOENT;
+        *by_fd = true;
+        return resolve_fd(c, dirfd, place);
+    }
+    const char *base = "/";
+    if (said[0] != '/' || (walk_flags & (WALK_BENEATH | WALK_IN_ROOT))) {
+        int err = walk_base(c->view, c->who, dirfd, c->base, sizeof(c->base), place);
+        if (err)
+            return err;
+        base = c->base;
+    }
+    int err = walk(c->view, c->who, base, said, walk_flags, place);
+    if (err && !place->in_union && !place->crossed) {
+        place->exists = false;
+        return 0;
+    }
+    return err;
+}
+
+int call_resolve(struct call *c, unsigned walk_flags)
+{
+    return resolve(c, c->row->dirfd, c->row->path, walk_flags, c->said, &c->place, &c->by_fd,
+                   &c->fd);
+}
+
+int call_resolve2(struct call *c, unsigned walk_flags)
+{
+    bool by_fd;
+    int fd;
+    return resolve(c, c->row->dirfd2, c->row->path2, walk_flags, c->said2, &c->place2, &by_fd, &fd);
+}
+
+void call_dispatch(struct call *c)
+{
+    switch ((enum call_handler)c->row->handler) {
+    case CALL_OPEN:
+        call_open(c);
+        break;
+    case CALL_OPENAT2:
+        call_openat2(c);
+        break;
+    case CALL_STAT:
+        call_stat(c);
+        break;
+    case CALL_STATX:
+        call_statx(c);
+        break;
+    case CALL_ACCESS:
+        call_access(c);
+        break;
+    case CALL_READLINK:
+        call_readlink(c);
+        break;
+    case CALL_GETXATTR:
+        call_getxattr(c);
+        break;
+    case CALL_LISTXATTR:
+        call_listxattr(c);
+        break;
+    case CALL_SETXATTR:
+        call_setxattr(c);
+        break;
+    case CALL_REMOVEXATTR:
+        call_removexattr(c);
+        break;
+    case CALL_STATFS:
+        call_statfs(c);
+        break;
+    case CALL_CHMOD:
+        call_chmod(c);
+        break;
+    case CALL_CHOWN:
+        call_chown(c);
+        break;
+    case CALL_UTIMES:
+        call_utimes(c);
+        break;
+    case CALL_TRUNCATE:
+        call_truncate(c);
+        break;
+    case CALL_FILE_ATTR:
+        call_file_attr(c);
+        break;
+    case CALL_MKDIR:
+        call_mkdir(c);
+        break;
+    case CALL_MKNOD:
+        call_mknod(c);
+        break;
+    case CALL_SYMLINK:
+        call_symlink(c);
+        break;
+    case CALL_UNLINK:
+        call_unlink(c);
+        break;
+    case CALL_RENAME:
+        call_rename(c);
+        break;
+    case CALL_LINK:
+        call_link(c);
+        break;
+    case CALL_GETDENTS:
+        call_getdents(c);
+        break;
+    case CALL_CHDIR:
+        call_chdir(c);
+        break;
+    case CALL_FCHDIR:
+        call_pass(c); /* a real directory stands for every directory of the union */
+        break;
+    case CALL_GETCWD:
+        call_getcwd(c);
+        break;
+    case CALL_CHROOT:
+        call_chroot(c);
+        break;
+    case CALL_WATCH:
+        call_watch(c);
+        break;
+    case CALL_MOUNT:
+        call_mount(c);
+        break;
+    case CALL_HANDLE:
+        call_handle(c);
+        break;
+    case CALL_OPEN_HANDLE:
+        call_done(c, -EPERM); /* a handle would reach into a layer behind the union's back */
+        break;
+    case CALL_PATH_READ:
+        call_path_read(c);
+        break;
+    case CALL_PATH_WRITE:
+        call_path_write(c);
+        break;
+    case CALL_IOCTL:
+        call_ioctl(c);
+        break;
+    case CALL_EXEC:
+    case CALL_BIND:
+    case CALL_CONNECT:
+    case CALL_SENDMSG:
+    case CALL_SOCKNAME:
+    case CALL_CREDS:
+    case CALL_CLONE:
+    case CALL_PTRACE:
+    case CALL_PRCTL:
+    case CALL_ENOSYS:
+    case CALL_HANDLERS:
+        call_done(c, -ENOSYS); /* the supervisor's own families never come here */
+        break;
+    }
+}
+
+void call_settle(struct call *c, long result)
+{
+    c->result = result;
+    c->restart = false;
+    c->close_fd = -1;
+    if (c->row->handler == CALL_OPEN || c->row->handler == CALL_OPENAT2)
+        call_open_settle(c, result);
+}

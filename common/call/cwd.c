@@ -1,0 +1,113 @@
+/* Where a process stands, and what the links of /proc say about it. */
+#include "call/families.h"
+#include "base/sys.h"
+
+void call_chdir(struct call *c)
+{
+    int err = call_resolve(c, WALK_FOLLOW);
+    if (!err && !c->place.in_union) {
+        call_outside(c, false);
+        return;
+    }
+    struct vnode *node = &c->place.node;
+    if (!err && !c->place.exists)
+        err = -ENOENT;
+    if (!err && !vnode_is_dir(node))
+        err = -ENOTDIR;
+    if (!err)
+        err = node->fs->ops.permission(node->fs, c->who, node, X_OK);
+    long n = err ? err : node->fs->ops.locate(node->fs, node, c->real, sizeof(c->real));
+    if (n < 0)
+        call_done(c, n);
+    else
+        call_rewrite_path(c, c->row->path, c->real);
+}
+
+/* getcwd(2), the system call: the length with the NUL. */
+void call_getcwd(struct call *c)
+{
+    int err = walk_fd(c->view, c->who, AT_FDCWD, &c->place);
+    if (!err && !c->place.in_union) {
+        call_pass(c);
+        return;
+    }
+    if (!err && !c->place.exists)
+        err = -ENOENT;
+    if (!err && c->place.len + 1 > c->arg[1])
+        err = -ERANGE;
+    if (!err)
+        err = c->who->ops.write(c->who, c->arg[0], c->place.path, c->place.len + 1);
+    call_done(c, err ? err : (long)c->place.len + 1);
+}
+
+/* A changed root would turn every real path into another one; only "/" changes nothing. */
+void call_chroot(struct call *c)
+{
+    int err = call_resolve(c, WALK_FOLLOW);
+    if (err)
+        call_done(c, err);
+    else if (!c->place.in_union && c->place.len == 1)
+        call_pass(c);
+    else if (!c->place.exists)
+        call_done(c, -ENOENT);
+    else
+        call_done(c, -EPERM);
+}
+
+/* What the kernel says of a magic link, in the words of the union. Length, or 0: nothing of ours.
+ */
+static long magic_text(struct call *c, char *buf, size_t cap)
+{
+    char tail = c->place.path[c->place.len - 1];
+    u64 pid;
+    if (!walk_is_magic(c->place.path))
+        return 0;
+    str_to_u64(c->place.path + 6, &pid);
+    if (tail == 'e' && (int)pid == c->who->tgid) {
+        long n = c->who->ops.exe(c->who, buf, cap);
+        if (n > 0)
+            return n;
+    }
+    long n = sys_readlinkat(AT_FDCWD, c->place.path, c->real, sizeof(c->real) - 1);
+    if (n <= 0 || c->real[0] != '/')
+        return 0;
+    c->real[n] = '\0';
+    const char *rest;
+    if (session_layer_of(c->view->session, c->real, &rest) < 0)
+        return 0;
+    return walk_virtual(c->view, c->real, &c->place2, buf, cap);
+}
+
+void call_readlink(struct call *c)
+{
+    struct vnode *node = &c->place.node;
+    long size = (int)c->arg[c->row->aux + 1];
+    if (size <= 0) {
+        call_done(c, -EINVAL);
+        return;
+    }
+    long n = call_resolve(c, 0);
+    if (n == 0 && c->by_fd && c->place.fd_layer < 0) {
+        call_pass(c);
+        return;
+    }
+    if (n == 0 && !c->place.in_union) {
+        n = magic_text(c, c->said2, sizeof(c->said2));
+        if (n == 0) {
+            call_outside(c, false);
+            return;
+        }
+    } else if (n == 0 && !c->place.exists) {
+        n = -ENOENT;
+    } else if (n == 0 && !vnode_is_link(node)) {
+        n = c->by_fd ? -ENOENT : -EINVAL;
+    } else if (n == 0) {
+        n = node->fs->ops.readlink(node->fs, node, c->said2, sizeof(c->said2));
+    }
+    if (n > 0) {
+        n = n < size ? n : size;
+        int err = c->who->ops.write(c->who, c->arg[c->row->aux], c->said2, (size_t)n);
+        n = err ? err : n;
+    }
+    call_done(c, n);
+}

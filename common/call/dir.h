@@ -1,0 +1,28 @@
+/* Open listings of directories of the union.
+ *
+ * The position of a listing lives where the kernel keeps it, in the open file description's f_pos,
+ * so dup, fork, exec and SCM_RIGHTS share it as they should: f_pos = serial of the snapshot << 32 |
+ * index of the next entry. f_pos 0 makes a new snapshot, which is what rewinddir means. */
+#ifndef FUSS_CALL_DIR_H
+#define FUSS_CALL_DIR_H
+
+#include "vfs/listing.h"
+
+#define DIRS_MAX       512
+#define DIRS_BYTES_MAX ((size_t)256 << 20)
+
+struct dir_snapshot {
+    u32 serial; /* 0 = free */
+    bool done;  /* read to its end: the first to go */
+    u64 used;   /* clock of the last use */
+    struct listing list;
+};
+
+struct dirs {
+    u32 serial;
+    u64 clock;
+    size_t bytes;
+    struct dir_snapshot snap[DIRS_MAX];
+};
+
+#endif

@@ -1,0 +1,186 @@
+/* Calls that make, move and remove names. */
+#include "call/families.h"
+#include "base/sys.h"
+#include "base/str.h"
+#include "vfs/access.h"
+
+/* Resolves the name to be made. 1: decided; 0: c->place is a free or taken name of the union. */
+static int new_name(struct call *c)
+{
+    int err = call_resolve(c, WALK_PARENT);
+    if (err) {
+        call_done(c, err);
+        return 1;
+    }
+    struct place *p = &c->place;
+    if (!p->in_union) {
+        call_outside(c, true);
+        return 1;
+    }
+    if (p->last != LAST_NAME || p->node.len == 0) {
+        call_done(c, -EEXIST);
+        return 1;
+    }
+    return 0;
+}
+
+void call_mkdir(struct call *c)
+{
+    struct vnode *node = &c->place.node;
+    if (new_name(c))
+        return;
+    call_done(c, node->fs->ops.mkdir(node->fs, c->who, node, (u32)c->arg[c->row->aux]));
+}
+
+void call_mknod(struct call *c)
+{
+    struct vnode *node = &c->place.node;
+    u32 mode = (u32)c->arg[c->row->aux];
+    if (new_name(c))
+        return;
+    if (c->place.slash)
+        call_done(c, c->place.exists ? -EEXIST : -ENOENT);
+    else
+        call_done(c,
+                  node->fs->ops.mknod(node->fs, c->who, node, mode, (u32)c->arg[c->row->aux + 1]));
+}
+
+void call_symlink(struct call *c)
+{
+    struct vnode *node = &c->place.node;
+    long n = c->who->ops.read_str(c->who, c->said2, c->arg[0], sizeof(c->said2));
+    if (n <= 0) {
+        call_done(c, n ? n : -ENOENT);
+        return;
+    }
+    if (new_name(c))
+        return;
+    if (c->place.slash)
+        call_done(c, c->place.exists ? -EEXIST : -ENOENT);
+    else
+        call_done(c, node->fs->ops.symlink(node->fs, c->who, node, c->said2));
+}
+
+void call_unlink(struct call *c)
+{
+    u32 flags = c->row->flags >= 0 ? (u32)c->arg[c->row->flags] : 0;
+    bool dir = (c->row->traits & SYS_REMOVEDIR) || (flags & AT_REMOVEDIR);
+    if (flags & ~(u32)AT_REMOVEDIR) {
+        call_done(c, -EINVAL);
+        return;
+    }
+    int err = call_resolve(c, WALK_PARENT);
+    struct place *p = &c->place;
+    struct vnode *node = &p->node;
+    if (!err && !p->in_union) {
+        call_outside(c, true);
+        return;
+    }
+    if (!err && dir && p->last == LAST_DOT)
+        err = -EINVAL;
+    else if (!err && dir && p->last == LAST_DOTDOT)
+        err = -ENOTEMPTY;
+    else if (!err && (p->last != LAST_NAME || node->len == 0))
+        err = dir ? -EBUSY : -EISDIR;
+    else if (!err && dir)
+        err = node->fs->ops.rmdir(node->fs, c->who, node);
+    else if (!err && p->slash)
+        err = !p->exists ? -ENOENT : vnode_is_dir(node) ? -EISDIR : -ENOTDIR;
+    else if (!err)
+        err = node->fs->ops.unlink(node->fs, c->who, node);
+    call_done(c, err);
+}
+
+/* Both names outside: as said, or with what the walk found where it went through the union. */
+static void both_outside(struct call *c)
+{
+    if (c->place.guard_layer >= 0 || c->place2.guard_layer >= 0) {
+        call_done(c, -EROFS);
+        return;
+    }
+    call_pass(c);
+    if (c->place.crossed && !c->by_fd)
+        call_rewrite_path(c, c->row->path, c->place.path);
+    if (c->place2.crossed)
+        call_rewrite_path(c, c->row->path2, c->place2.path);
+}
+
+void call_rename(struct call *c)
+{
+    u32 flags = c->row->flags >= 0 ? (u32)c->arg[c->row->flags] : 0;
+    int err = call_resolve(c, WALK_PARENT);
+    if (!err)
+        err = call_resolve2(c, WALK_PARENT);
+    struct place *from = &c->place, *to = &c->place2;
+    if (!err && !from->in_union && !to->in_union) {
+        both_outside(c);
+        return;
+    }
+    if (!err && from->in_union != to->in_union)
+        err = -EXDEV;
+    if (err) {
+        call_done(c, err);
+        return;
+    }
+    if (from->last != LAST_NAME || to->last != LAST_NAME || !from->node.len || !to->node.len)
+        err = -EBUSY;
+    else if (from->exists && !vnode_is_dir(&from->node) && (from->slash || to->slash))
+        err = -ENOTDIR;
+    else
+        err = from->node.fs->ops.rename(from->node.fs, c->who, &from->node, &to->node, flags);
+    call_done(c, err);
+}
+
+/* linkat of a descriptor: AT_EMPTY_PATH, or /proc/self/fd/N followed. */
+static int link_fd(struct call *c, int fd)
+{
+    struct vfs *fs = c->view->fs;
+    struct place *from = &c->place, *to = &c->place2;
+    int err = walk_fd(c->view, c->who, fd, from);
+    if (err)
+        return err;
+    if (from->in_union != to->in_union)
+        return -EXDEV;
+    if (from->exists)
+        return fs->ops.link(fs, c->who, &from->node, -1, &to->node);
+    if (from->fd_layer != 0)
+        return -ENOENT; /* a removed lower file */
+    int mine = c->who->ops.fd_get(c->who, fd);
+    if (mine < 0)
+        return mine;
+    err = fs->ops.link(fs, c->who, NULL, mine, &to->node);
+    c->who->ops.fd_put(c->who, mine);
+    return err;
+}
+
+void call_link(struct call *c)
+{
+    u32 flags = call_flags(c);
+    int err = flags & ~(u32)(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) ? -EINVAL
+                                                                : call_resolve(c, call_follow(c));
+    if (!err)
+        err = call_resolve2(c, WALK_PARENT);
+    struct place *from = &c->place, *to = &c->place2;
+    if (err) {
+        call_done(c, err);
+        return;
+    }
+    int fd = c->by_fd ? c->fd : from->magic_fd;
+    if (!from->in_union && !to->in_union && !from->removed) {
+        both_outside(c);
+        return;
+    }
+    if (to->in_union && (to->last != LAST_NAME || !to->node.len))
+        err = -EEXIST;
+    else if (to->in_union && to->slash)
+        err = to->exists ? -EEXIST : -ENOENT;
+    else if (fd >= 0)
+        err = link_fd(c, fd);
+    else if (!from->exists)
+        err = -ENOENT;
+    else if (from->in_union != to->in_union)
+        err = -EXDEV;
+    else
+        err = from->node.fs->ops.link(from->node.fs, c->who, &from->node, -1, &to->node);
+    call_done(c, err);
+}

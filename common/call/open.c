@@ -1,0 +1,230 @@
+/* open, openat, creat, openat2: the program runs the call itself, on the real path. */
+#include "call/families.h"
+#include "base/sys.h"
+
+#define MAX_ATTEMPTS 8
+#define TMPFILE_BIT  (O_TMPFILE & ~O_DIRECTORY)
+
+static bool wants_write(u64 flags)
+{
+    return !(flags & O_PATH) &&
+           ((flags & O_ACCMODE) != O_RDONLY || (flags & (O_TRUNC | TMPFILE_BIT)));
+}
+
+static unsigned walk_flags_of(u64 flags, u64 resolve)
+{
+    bool nofollow = (flags & O_NOFOLLOW) || ((flags & O_CREAT) && (flags & O_EXCL));
+    unsigned w = nofollow ? 0 : WALK_FOLLOW;
+    if (resolve & RESOLVE_BENEATH)
+        w |= WALK_BENEATH;
+    if (resolve & RESOLVE_IN_ROOT)
+        w |= WALK_IN_ROOT;
+    if (resolve & RESOLVE_NO_SYMLINKS)
+        w |= WALK_NO_SYMLINKS | WALK_NO_MAGIC;
+    if (resolve & RESOLVE_NO_MAGICLINKS)
+        w |= WALK_NO_MAGIC;
+    if (resolve & RESOLVE_NO_XDEV)
+        w |= WALK_NO_XDEV;
+    return w;
+}
+
+/* Makes the program open `real` with `flags`; the mode and everything else as said. */
+static void open_real(struct call *c, const char *real, u64 flags)
+{
+    call_rewrite_path(c, c->row->path, real);
+    if (c->row->handler == CALL_OPENAT2) {
+        c->how.flags = flags;
+        c->how.resolve = 0; /* judged on the virtual walk already */
+        c->blob[c->nblobs++] =
+            (struct call_blob){.arg = 2, .bytes = &c->how, .len = sizeof(c->how)};
+        c->new_arg[3] = sizeof(c->how);
+    } else if (c->row->flags >= 0) {
+        c->new_arg[c->row->flags] = flags;
+    } else if (!(flags & O_CREAT)) {
+        /* creat(2) of a file that exists must not create: the file may vanish meanwhile */
+        c->new_nr = SYS_openat;
+        c->new_arg[3] = c->arg[1];
+        c->new_arg[2] = flags;
+        c->new_arg[0] = (u64)AT_FDCWD;
+        c->blob[c->nblobs - 1].arg = 1;
+    }
+}
+
+static void open_new(struct call *c, u64 flags, bool tmpfile)
+{
+    struct vfs *fs = c->place.node.fs;
+    int err = fs->ops.create_begin(fs, c->who, &c->place.node, tmpfile, &c->pending, c->real,
+                                   sizeof(c->real));
+    if (err == -EAGAIN) {
+        c->action = CALL_WAIT;
+        return;
+    }
+    if (err) {
+        call_done(c, err);
+        return;
+    }
+    open_real(c, c->real, flags);
+    c->settle = true;
+}
+
+/* What the kernel would say before it looks at permissions; 0 = go on. */
+static int check_kind(const struct call *c, u64 flags)
+{
+    const struct place *p = &c->place;
+    mode_t mode = p->node.st.st_mode;
+    if ((flags & O_CREAT) && (flags & O_EXCL))
+        return -EEXIST;
+    if ((flags & O_CREAT) && p->slash)
+        return -EISDIR;
+    if (S_ISLNK(mode)) {
+        if (flags & O_DIRECTORY)
+            return -ENOTDIR;
+        return flags & O_PATH ? 0 : -ELOOP;
+    }
+    if (S_ISDIR(mode)) {
+        if (flags & O_PATH)
+            return 0;
+        if ((flags & O_TMPFILE) == O_TMPFILE)
+            return (flags & O_ACCMODE) == O_RDONLY ? -EINVAL : 0;
+        return (flags & O_CREAT) || wants_write(flags) ? -EISDIR : 0;
+    }
+    if (flags & O_DIRECTORY)
+        return -ENOTDIR;
+    return 0;
+}
+
+static void open_existing(struct call *c, u64 flags)
+{
+    struct vnode *node = &c->place.node;
+    struct vfs *fs = node->fs;
+    bool regular = S_ISREG(node->st.st_mode);
+    bool write = wants_write(flags) && regular;
+    int err = check_kind(c, flags);
+    if (!err && !(flags & O_PATH)) {
+        int acc = flags & O_ACCMODE;
+        int mask = acc == O_RDONLY ? R_OK : acc == O_WRONLY ? W_OK : R_OK | W_OK;
+        if (flags & O_TRUNC)
+            mask |= W_OK;
+        if ((flags & O_TMPFILE) != O_TMPFILE)
+            err = fs->ops.permission(fs, c->who, node, mask);
+    }
+    if (!err && (flags & O_TMPFILE) == O_TMPFILE && !(flags & O_PATH)) {
+        open_new(c, flags, true);
+        return;
+    }
+    if (!err && write)
+        err = fs->ops.copy_up(fs, c->who, node, flags & O_TRUNC ? 0 : SIZE_MAX);
+    if (err) {
+        call_done(c, err);
+        return;
+    }
+    long n = fs->ops.locate(fs, node, c->real, sizeof(c->real));
+    if (n < 0) {
+        call_done(c, n);
+        return;
+    }
+    /* A path that is its own real path needs no other word: mountpoint and lower are the same. */
+    if (!c->place.crossed && !(flags & O_CREAT) && str_eq(c->real, c->said)) {
+        call_pass(c);
+        return;
+    }
+    open_real(c, c->real, flags & ~(u64)O_CREAT);
+    c->settle = node->top == 0;
+}
+
+static void open_with(struct call *c, u64 flags, u64 resolve)
+{
+    if ((flags & (O_CREAT | O_DIRECTORY)) == (O_CREAT | O_DIRECTORY) && !(flags & O_PATH)) {
+        call_pass(c); /* the kernel refuses it without looking */
+        return;
+    }
+    if (flags & O_PATH)
+        flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    int err = call_resolve(c, walk_flags_of(flags, resolve));
+    if (err) {
+        call_done(c, err);
+        return;
+    }
+    struct place *p = &c->place;
+    if (!p->in_union) {
+        if (p->removed && wants_write(flags))
+            call_done(c, -EEXIST); /* a removed lower file cannot be copied up any more */
+        else
+            call_outside(c, wants_write(flags) || ((flags & O_CREAT) && !p->exists));
+        return;
+    }
+    if (resolve & RESOLVE_CACHED) {
+        call_done(c, -EAGAIN);
+        return;
+    }
+    if (p->exists) {
+        open_existing(c, flags);
+    } else if (!(flags & O_CREAT)) {
+        call_done(c, -ENOENT);
+    } else if (p->slash) {
+        call_done(c, -EISDIR);
+    } else {
+        open_new(c, flags, false);
+    }
+}
+
+void call_open(struct call *c)
+{
+    u64 flags = O_CREAT | O_WRONLY | O_TRUNC; /* creat(2) */
+    if (c->row->flags >= 0)
+        flags = (u32)c->arg[c->row->flags];
+    open_with(c, flags, 0);
+}
+
+void call_openat2(struct call *c)
+{
+    u64 size = c->arg[3];
+    memset(&c->how, 0, sizeof(c->how));
+    if (size != sizeof(c->how)) {
+        /* Larger structures of newer kernels carry what this walk does not know. */
+        call_done(c, size < sizeof(c->how) ? -EINVAL : -E2BIG);
+        return;
+    }
+    int err = c->who->ops.read(c->who, &c->how, c->arg[2], sizeof(c->how));
+    if (err) {
+        call_done(c, err);
+        return;
+    }
+    const u64 known = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS |
+                      RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_CACHED;
+    u64 creates = O_CREAT | TMPFILE_BIT;
+    if ((c->how.resolve & ~known) || (!(c->how.flags & creates) && c->how.mode) ||
+        ((c->how.flags & O_PATH) && (c->how.flags & creates))) {
+        call_done(c, -EINVAL);
+        return;
+    }
+    open_with(c, c->how.flags, c->how.resolve);
+}
+
+void call_open_settle(struct call *c, long result)
+{
+    u64 flags = O_CREAT | O_WRONLY | O_TRUNC;
+    if (c->row->handler == CALL_OPENAT2)
+        flags = c->how.flags;
+    else if (c->row->flags >= 0)
+        flags = (u32)c->arg[c->row->flags];
+    if (c->pending.active) {
+        struct vfs *fs = c->view->fs;
+        int err = fs->ops.create_end(fs, c->who, &c->pending, result);
+        if (err == -EEXIST && !(flags & O_EXCL)) {
+            /* Somebody else made it: say it again, and open theirs. */
+            c->close_fd = result >= 0 ? (int)result : -1;
+            c->restart = c->attempts < MAX_ATTEMPTS;
+        } else if (err) {
+            c->close_fd = result >= 0 ? (int)result : -1;
+        }
+        if (err) {
+            c->result = err;
+            return;
+        }
+    }
+    /* The object moved between the walk and the program's own call. */
+    if ((result == -ENXIO || (result == -ENOENT && (flags & O_CREAT))) &&
+        c->attempts < MAX_ATTEMPTS && S_ISREG(c->place.node.st.st_mode) && c->place.exists)
+        c->restart = true;
+}

@@ -1,0 +1,200 @@
+/* stat, statx, access, statfs: answered here in one stop, from the merged view. */
+#include "call/families.h"
+#include "base/sys.h"
+#include "vfs/access.h"
+#include <sys/statfs.h>
+
+/* True where an object on this device can be one of the layers'. */
+static bool layer_device(const struct session *s, u64 dev)
+{
+    for (u32 i = 0; i < s->nlayers; i++) {
+        if (s->layer[i].in_use && s->layer[i].dev == dev)
+            return true;
+    }
+    return false;
+}
+
+/* stat of a descriptor's object, identity translated. 1: not ours, let the kernel answer. */
+static int stat_by_fd(struct call *c, struct stat *st)
+{
+    struct caller *who = c->who;
+    struct vfs *fs = c->view->fs;
+    int err = who->ops.fd_stat(who, c->fd, st);
+    if (err)
+        return err;
+    if (!layer_device(c->view->session, st->st_dev))
+        return 1;
+    if (S_ISDIR(st->st_mode)) {
+        /* A merged directory shows its topmost part, whichever part is open. */
+        err = walk_fd(c->view, who, c->fd, &c->place);
+        if (err)
+            return err;
+        if (!c->place.in_union)
+            return 1;
+        if (c->place.exists)
+            return fs->ops.getattr(fs, &c->place.node, st);
+    }
+    int fd = who->ops.fd_get(who, c->fd);
+    if (fd < 0)
+        return c->fd == AT_FDCWD ? 1 : fd;
+    err = fs->ops.identify(fs, fd, st);
+    who->ops.fd_put(who, fd);
+    return err;
+}
+
+/* Only a descriptor is named: settle for it without resolving any path. */
+static bool names_fd_only(struct call *c)
+{
+    const struct sysrow *row = c->row;
+    char first;
+    if (row->path < 0) {
+        c->by_fd = true;
+    } else if (row->traits & SYS_EMPTY_PATH) {
+        u32 flags = call_flags(c);
+        if (!(flags & AT_EMPTY_PATH))
+            return false;
+        c->by_fd = c->arg[row->path] == 0 ||
+                   (c->who->ops.read(c->who, &first, c->arg[row->path], 1) == 0 && !first);
+    }
+    if (c->by_fd)
+        c->fd = (int)c->arg[row->dirfd];
+    return c->by_fd;
+}
+
+void call_stat(struct call *c)
+{
+    struct stat st;
+    int err;
+    memset(&st, 0, sizeof(st));
+    if (names_fd_only(c)) {
+        err = stat_by_fd(c, &st);
+        if (err > 0) {
+            call_pass(c);
+            return;
+        }
+    } else {
+        err = call_resolve(c, call_follow(c));
+        if (!err && !c->place.in_union) {
+            call_outside(c, false);
+            return;
+        }
+        if (!err)
+            err = c->place.exists
+                      ? c->place.node.fs->ops.getattr(c->place.node.fs, &c->place.node, &st)
+                      : -ENOENT;
+    }
+    if (!err)
+        err = c->who->ops.write(c->who, c->arg[c->row->aux], &st, sizeof(st));
+    call_done(c, err);
+}
+
+static int show_statx(const struct stat *st, const char *path, int fd, int flags, u32 mask,
+                      struct statx *stx)
+{
+    int err = sys_statx(fd, path, flags, mask, stx);
+    if (err)
+        return err;
+    stx->stx_ino = st->st_ino;
+    stx->stx_dev_major = (u32)(((st->st_dev >> 8) & 0xfff) | ((st->st_dev >> 32) & ~0xfffULL));
+    stx->stx_dev_minor = (u32)((st->st_dev & 0xff) | ((st->st_dev >> 12) & ~0xffULL));
+    stx->stx_nlink = (u32)st->st_nlink;
+    return 0;
+}
+
+/* statx(dirfd, path, flags, mask, buffer): the mask is the argument behind the flags. */
+void call_statx(struct call *c)
+{
+    struct vfs *fs = c->view->fs;
+    struct stat st;
+    struct statx stx;
+    u32 mask = (u32)c->arg[c->row->flags + 1];
+    int sync = (int)(call_flags(c) & AT_STATX_SYNC_TYPE);
+    int err, fd;
+    memset(&stx, 0, sizeof(stx));
+    if (names_fd_only(c)) {
+        err = stat_by_fd(c, &st);
+        if (err > 0) {
+            call_pass(c);
+            return;
+        }
+        if (!err && c->place.in_union && c->place.exists) {
+            fd = fs->ops.grab(fs, &c->place.node);
+            err = fd < 0 ? fd : show_statx(&st, "", fd, AT_EMPTY_PATH | sync, mask, &stx);
+            if (fd >= 0)
+                sys_close(fd);
+        } else if (!err) {
+            fd = c->who->ops.fd_get(c->who, c->fd);
+            err = fd < 0 ? fd : show_statx(&st, "", fd, AT_EMPTY_PATH | sync, mask, &stx);
+            if (fd >= 0)
+                c->who->ops.fd_put(c->who, fd);
+        }
+    } else {
+        err = call_resolve(c, call_follow(c));
+        if (!err && !c->place.in_union) {
+            call_outside(c, false);
+            return;
+        }
+        if (!err && !c->place.exists)
+            err = -ENOENT;
+        if (!err)
+            err = fs->ops.getattr(fs, &c->place.node, &st);
+        if (!err) {
+            fd = fs->ops.grab(fs, &c->place.node);
+            err = fd < 0 ? fd : show_statx(&st, "", fd, AT_EMPTY_PATH | sync, mask, &stx);
+            if (fd >= 0)
+                sys_close(fd);
+        }
+    }
+    if (!err)
+        err = c->who->ops.write(c->who, c->arg[c->row->aux], &stx, sizeof(stx));
+    call_done(c, err);
+}
+
+void call_access(struct call *c)
+{
+    int mode = (int)c->arg[c->row->aux];
+    u32 flags = call_flags(c);
+    if (mode & ~(R_OK | W_OK | X_OK)) {
+        call_done(c, -EINVAL);
+        return;
+    }
+    int err = call_resolve(c, call_follow(c));
+    if (!err && !c->place.in_union) {
+        call_outside(c, mode & W_OK);
+        return;
+    }
+    if (!err && !c->place.exists)
+        err = -ENOENT;
+    if (!err && mode) {
+        struct vfs *fs = c->place.node.fs;
+        const struct cred *cred = c->who->ops.cred(c->who);
+        bool as_real =
+            !(flags & AT_EACCESS) && (cred->ruid != cred->fsuid || cred->rgid != cred->fsgid);
+        mode_t kind = c->place.node.st.st_mode;
+        bool special = !S_ISREG(kind) && !S_ISDIR(kind) && !S_ISLNK(kind);
+        if ((mode & W_OK) && c->view->session->read_only && !special)
+            err = -EROFS;
+        else
+            err = as_real ? access_real_ids(c->who, &c->place.node, mode)
+                          : fs->ops.permission(fs, c->who, &c->place.node, mode);
+    }
+    call_done(c, err);
+}
+
+void call_statfs(struct call *c)
+{
+    struct vfs *fs = c->view->fs;
+    struct statfs st;
+    int err = call_resolve(c, call_follow(c));
+    if (!err && !c->place.in_union) {
+        call_outside(c, false);
+        return;
+    }
+    if (!err && !c->place.exists && !c->by_fd)
+        err = -ENOENT;
+    if (!err)
+        err = fs->ops.statfs(fs, &c->place.node, &st);
+    if (!err)
+        err = c->who->ops.write(c->who, c->arg[c->row->aux], &st, sizeof(st));
+    call_done(c, err);
+}

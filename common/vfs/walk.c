@@ -1,0 +1,551 @@
+#include "vfs/walk.h"
+#include "base/sys.h"
+#include "vfs/access.h"
+
+#define LINKS_MAX     40 /* path_resolution(7) */
+#define COMPONENT_MAX 255
+
+/* A walk under way. The text still to do lies right-aligned in todo[], so that the text of a
+ * symlink can be put before it. */
+struct steps {
+    const struct view *view;
+    struct caller *who;
+    struct place *at;
+    unsigned flags;
+    const char *base; /* root of the walk for BENEATH and IN_ROOT */
+    unsigned links;
+    bool powerful;    /* search permission needs no look */
+    bool last, slash; /* of the component at hand */
+    char *rest;       /* in todo */
+    char todo[2 * PATH_MAX];
+};
+
+static bool searches_all(struct caller *who)
+{
+    return caller_capable(who, CAP_DAC_OVERRIDE_BIT) ||
+           caller_capable(who, CAP_DAC_READ_SEARCH_BIT);
+}
+
+/* Stands at the canonical virtual path `path`, which is a directory as far as the walk cares. */
+static int stand_at(struct steps *w, const char *path)
+{
+    struct place *at = w->at;
+    const char *rel;
+    bool was_in = at->in_union;
+    long n = str_copy(at->path, sizeof(at->path), path);
+    if (n < 0)
+        return (int)n;
+    at->len = (size_t)n;
+    at->exists = true;
+    at->in_union = session_below_mount(w->view->session, at->path, &rel);
+    if (was_in && !at->in_union)
+        at->crossed = true;
+    if (!at->in_union)
+        return 0;
+    struct vfs *fs = w->view->fs;
+    int err = fs->ops.descend(fs, rel, str_len(rel), &at->node);
+    if (err == -EAGAIN) {
+        /* A place given as canonical is one of directories; one that cannot be descended to was
+         * changed meanwhile. */
+        return -ENOENT;
+    }
+    at->exists = err == 0 && vnode_exists(&at->node);
+    return err;
+}
+
+/* Puts text (n bytes at the front of todo) before what is still to do. */
+static int prepend(struct steps *w, size_t n)
+{
+    size_t room = (size_t)(w->rest - w->todo);
+    if (n + 1 > room)
+        return -ENAMETOOLONG;
+    char *to = w->rest - n;
+    if (*w->rest && *w->rest != '/') {
+        if (n + 2 > room)
+            return -ENAMETOOLONG;
+        to[-1] = '\0';
+        to--;
+        memmove(to, w->todo, n);
+        to[n] = '/';
+    } else {
+        memmove(to, w->todo, n);
+    }
+    w->rest = to;
+    return 0;
+}
+
+/* "/proc/<pid>" or "/proc/<pid>/task/<tid>" at the start of path: the rest behind it, else NULL. */
+static const char *proc_rest(const char *path, u64 *pid)
+{
+    u64 tid;
+    size_t n;
+    if (!str_starts(path, "/proc/"))
+        return NULL;
+    path += 6;
+    n = str_to_u64(path, pid);
+    if (!n || path[n] != '/')
+        return NULL;
+    path += n + 1;
+    if (str_starts(path, "task/")) {
+        const char *p = path + 5;
+        n = str_to_u64(p, &tid);
+        if (n && p[n] == '/')
+            path = p + n + 1;
+    }
+    return path;
+}
+
+bool walk_is_magic(const char *path)
+{
+    u64 pid, fd;
+    const char *rest = proc_rest(path, &pid);
+    if (!rest)
+        return false;
+    if (str_eq(rest, "cwd") || str_eq(rest, "root") || str_eq(rest, "exe"))
+        return true;
+    if (!str_starts(rest, "fd/"))
+        return false;
+    size_t n = str_to_u64(rest + 3, &fd);
+    return n && rest[3 + n] == '\0';
+}
+
+/* The link at host path at->path is a magic one with the kernel's text of n bytes at the front of
+ * todo. 1: go on with the (virtual) text put before the rest; 0: stay, it is the end of the walk
+ * as far as names go; negative errno. */
+static int through_magic(struct steps *w, size_t n)
+{
+    struct place *at = w->at;
+    u64 pid, fd;
+    const char *rest = proc_rest(at->path, &pid), *rel;
+    w->todo[n] = '\0';
+    if (w->flags & WALK_NO_MAGIC)
+        return -ELOOP;
+    if (str_eq(rest, "exe") && (int)pid == w->who->tgid) {
+        long m = w->who->ops.exe(w->who, w->todo, PATH_MAX);
+        if (m > 0)
+            n = (size_t)m;
+    }
+    if (w->last && str_starts(rest, "fd/") && (int)pid == w->who->tgid) {
+        str_to_u64(rest + 3, &fd);
+        at->magic_fd = (int)fd;
+    }
+    if (w->todo[0] != '/')
+        return 0; /* a pipe, a socket: only the kernel can go there */
+    int layer = session_layer_of(w->view->session, w->todo, &rel);
+    if (layer < 0 && !session_below_mount(w->view->session, w->todo, &rel))
+        return w->last ? 0 : 1;
+    if (layer < 0)
+        return 1;
+    struct stat st;
+    int err = sys_fstatat(AT_FDCWD, at->path, &st, 0);
+    if (err)
+        return err;
+    struct vfs *fs = w->view->fs;
+    err = fs->ops.reverse(fs, (unsigned)layer, rel, &st, &at->node);
+    if (err) {
+        at->removed = true;
+        at->guard_layer = layer;
+        return w->last ? 0 : -ENOENT;
+    }
+    size_t len = 0;
+    err = path_push(w->todo, PATH_MAX, &len, session_mount(w->view->session),
+                    w->view->session->mount_len);
+    if (!err && at->node.len)
+        err = path_push(w->todo, PATH_MAX, &len, at->node.path, at->node.len);
+    if (err)
+        return err;
+    at->crossed = true;
+    return prepend(w, len) ? -ENAMETOOLONG : 2;
+}
+
+/* A symlink with n bytes of text at the front of todo has to be followed. The walk stands at the
+ * directory that holds it (at->path). */
+static int through_link(struct steps *w, size_t n)
+{
+    if (w->flags & WALK_NO_SYMLINKS)
+        return -ELOOP;
+    if (++w->links > LINKS_MAX)
+        return -ELOOP;
+    if (n == 0)
+        return -ENOENT;
+    bool absolute = w->todo[0] == '/';
+    int err = prepend(w, n);
+    if (err || !absolute)
+        return err;
+    if (w->flags & WALK_BENEATH)
+        return -EXDEV;
+    return stand_at(w, w->flags & WALK_IN_ROOT ? w->base : "/");
+}
+
+static int go_up(struct steps *w)
+{
+    struct place *at = w->at;
+    char *up = w->todo; /* free room: the text to do is at the far end */
+    if ((w->flags & (WALK_BENEATH | WALK_IN_ROOT)) && str_eq(at->path, w->base))
+        return w->flags & WALK_BENEATH ? -EXDEV : 0;
+    if (at->len >= (size_t)(w->rest - w->todo))
+        return -ENAMETOOLONG;
+    memcpy(up, at->path, at->len + 1);
+    path_pop(up, at->len);
+    bool in = at->in_union;
+    int err = stand_at(w, up);
+    if (!err && in != at->in_union && (w->flags & WALK_NO_XDEV))
+        return -EXDEV;
+    return err;
+}
+
+static bool follow_last(const struct steps *w)
+{
+    return !w->last || (w->flags & WALK_FOLLOW) || (w->slash && !(w->flags & WALK_PARENT));
+}
+
+static int step_union(struct steps *w, const char *name, size_t n)
+{
+    struct place *at = w->at;
+    struct vfs *fs = w->view->fs;
+    struct vnode *node = &at->node;
+    size_t len = at->len;
+    /* The parent is needed again where the name turns out to be a symlink: remember its length. */
+    size_t parent_len = node->len;
+    int err = fs->ops.lookup(fs, node, name, n, node);
+    if (err)
+        return err;
+    if (!vnode_exists(node)) {
+        if (!w->last)
+            return -ENOENT;
+        at->exists = false;
+    } else if (vnode_is_link(node) && follow_last(w)) {
+        long got = fs->ops.readlink(fs, node, w->todo, (size_t)(w->rest - w->todo));
+        if (got < 0)
+            return (int)got;
+        err = through_link(w, (size_t)got);
+        if (err || *w->rest == '/')
+            return err;
+        /* Back to the directory: the link's own name is not part of where the walk stands. */
+        if (parent_len >= (size_t)(w->rest - w->todo))
+            return -ENAMETOOLONG;
+        memcpy(w->todo, node->path, parent_len);
+        w->todo[parent_len] = '\0';
+        err = fs->ops.descend(fs, w->todo, parent_len, node);
+        return err == -EAGAIN ? -ENOENT : err;
+    }
+    err = path_push(at->path, sizeof(at->path), &len, name, n);
+    at->len = len;
+    return err;
+}
+
+static int step_host(struct steps *w, const char *name, size_t n)
+{
+    struct place *at = w->at;
+    const struct session *s = w->view->session;
+    char num[48];
+    size_t parent_len = at->len;
+    bool in_proc = str_eq(at->path, "/proc");
+    int err = path_push(at->path, sizeof(at->path), &at->len, name, n);
+    if (err)
+        return err;
+    if (str_eq(at->path, session_mount(s))) {
+        if (w->flags & WALK_NO_XDEV)
+            return -EXDEV;
+        at->in_union = true;
+        return w->view->fs->ops.root(w->view->fs, &at->node);
+    }
+    long got;
+    if (in_proc && n == 4 && str_eq_n(name, "self", 4)) {
+        got = (long)str_from_u64(num, (u64)w->who->tgid);
+    } else if (in_proc && n == 11 && str_eq_n(name, "thread-self", 11)) {
+        got = (long)str_from_u64(num, (u64)w->who->tgid);
+        memcpy(num + got, "/task/", 6);
+        got += 6;
+        got += (long)str_from_u64(num + got, (u64)w->who->tid);
+    } else {
+        got = sys_readlinkat(AT_FDCWD, at->path, w->todo,
+                             min_size((size_t)(w->rest - w->todo), PATH_MAX) - 1);
+        if (got == -EINVAL)
+            return 0; /* there, and no link */
+        if (got < 0) {
+            if (path_below(session_mount(s), at->path, NULL))
+                return 0; /* a directory that is only there because the mountpoint lies below */
+            at->exists = false;
+            return got == -ENOENT && w->last ? 0 : (int)got;
+        }
+        if (!follow_last(w))
+            return 0;
+        if (walk_is_magic(at->path)) {
+            int magic = through_magic(w, (size_t)got);
+            if (magic <= 0)
+                return magic;
+            if (++w->links > LINKS_MAX || (w->flags & WALK_NO_SYMLINKS))
+                return -ELOOP;
+            if (magic == 1 && (err = prepend(w, str_len(w->todo))) != 0)
+                return err;
+            return stand_at(w, "/");
+        }
+        at->len = parent_len;
+        at->path[at->len] = '\0';
+        return through_link(w, (size_t)got);
+    }
+    if (!follow_last(w))
+        return 0;
+    memcpy(w->todo, num, (size_t)got);
+    at->len = parent_len;
+    at->path[at->len] = '\0';
+    return through_link(w, (size_t)got);
+}
+
+/* Where the walk stands must be a directory that the caller may search, before any component. */
+static int may_search(struct steps *w)
+{
+    struct place *at = w->at;
+    if (!at->in_union)
+        return 0;
+    if (!vnode_exists(&at->node))
+        return -ENOENT;
+    if (!vnode_is_dir(&at->node))
+        return -ENOTDIR;
+    if (w->powerful || (at->node.st.st_mode & 0111) == 0111)
+        return 0;
+    return at->node.fs->ops.permission(at->node.fs, w->who, &at->node, X_OK);
+}
+
+static int step(struct steps *w)
+{
+    const char *p = w->rest, *name, *q;
+    size_t n = path_next(&p, &name);
+    struct place *at = w->at;
+    if (n == 0) {
+        w->rest = (char *)p;
+        return 0;
+    }
+    for (q = p; *q == '/'; q++)
+        ;
+    w->last = *q == '\0';
+    w->slash = w->last && *p == '/';
+    w->rest = (char *)p;
+    int err = may_search(w);
+    if (err)
+        return err;
+    if (n > COMPONENT_MAX)
+        return -ENAMETOOLONG;
+    if (w->last) {
+        at->slash = w->slash;
+        at->last = LAST_NAME;
+    }
+    if (is_dot(name, n)) {
+        at->slash |= w->last;
+        at->last = LAST_DOT;
+        return 0;
+    }
+    if (is_dotdot(name, n)) {
+        at->slash |= w->last;
+        at->last = LAST_DOTDOT;
+        return go_up(w);
+    }
+    if (at->in_union && at->node.len == 0 && session_host_name(w->view->session, name))
+        at->in_union = false;
+    return at->in_union ? step_union(w, name, n) : step_host(w, name, n);
+}
+
+/* Writes base/path without ".", doubled slashes or a trailing slash into place->path. False where
+ * ".." occurs or it does not fit: the careful way decides. */
+static bool plain_path(const char *base, const char *path, struct place *place)
+{
+    const char *comp;
+    size_t n;
+    long len = path[0] == '/' ? str_copy(place->path, sizeof(place->path), "/")
+                              : str_copy(place->path, sizeof(place->path), base);
+    if (len < 0)
+        return false;
+    place->len = (size_t)len;
+    place->slash = false;
+    while ((n = path_next(&path, &comp)) != 0) {
+        place->slash = *path == '/';
+        if (is_dotdot(comp, n) || is_dot(comp, n) || n > COMPONENT_MAX)
+            return false;
+        if (path_push(place->path, sizeof(place->path), &place->len, comp, n))
+            return false;
+    }
+    return true;
+}
+
+/* The common case, without a look at each component. 1: settled; 0: walk it. */
+static int walk_fast(const struct view *view, struct caller *who, const char *base,
+                     const char *path, unsigned flags, struct place *place)
+{
+    const char *rel;
+    if ((flags & ~(unsigned)(WALK_FOLLOW | WALK_PARENT)) || !plain_path(base, path, place))
+        return 0;
+    bool follow = (flags & WALK_FOLLOW) || (place->slash && !(flags & WALK_PARENT));
+    if (session_below_mount(view->session, place->path, &rel)) {
+        if (!searches_all(who) || (place->slash && (flags & WALK_PARENT)))
+            return 0;
+        if (view->fs->ops.descend(view->fs, rel, str_len(rel), &place->node))
+            return 0;
+        place->exists = vnode_exists(&place->node);
+        if (vnode_is_link(&place->node) && ((flags & WALK_FOLLOW) || place->slash))
+            return 0;
+        if (place->slash && place->exists && !vnode_is_dir(&place->node))
+            return 0;
+        place->in_union = true;
+        place->last = *rel ? LAST_NAME : LAST_ROOT;
+        return 1;
+    }
+    /* Outside: where no component is a symlink, the words mean what they say. */
+    struct open_how how = {
+        .flags = O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW),
+        .resolve = RESOLVE_NO_SYMLINKS,
+    };
+    if (path_below(session_mount(view->session), place->path, NULL))
+        return 0;
+    int fd = (int)SYS4(SYS_openat2, AT_FDCWD, place->path, &how, sizeof(how));
+    if (fd < 0 && fd != -ENOENT)
+        return 0;
+    if (fd >= 0)
+        sys_close(fd);
+    place->exists = fd >= 0;
+    place->last = LAST_NAME;
+    return 1;
+}
+
+int walk(const struct view *view, struct caller *who, const char *base, const char *path,
+         unsigned flags, struct place *place)
+{
+    struct steps w;
+    size_t n = str_len(path);
+    place->in_union = place->exists = place->slash = place->crossed = place->removed = false;
+    place->last = LAST_ROOT;
+    place->magic_fd = place->guard_layer = place->fd_layer = -1;
+    if (n == 0)
+        return -ENOENT;
+    if (n >= PATH_MAX)
+        return -ENAMETOOLONG;
+    int fast = walk_fast(view, who, base, path, flags, place);
+    if (!fast) {
+        w.view = view;
+        w.who = who;
+        w.at = place;
+        w.flags = flags;
+        w.base = base;
+        w.links = 0;
+        w.powerful = searches_all(who);
+        w.last = w.slash = false;
+        w.rest = w.todo + sizeof(w.todo) - n - 1;
+        memcpy(w.rest, path, n + 1);
+        place->in_union = place->slash = false;
+        if (path[0] == '/' && (flags & WALK_BENEATH))
+            return -EXDEV;
+        bool at_root = path[0] == '/' && !(flags & WALK_IN_ROOT);
+        int err = stand_at(&w, at_root ? "/" : base);
+        place->crossed = false;
+        while (!err && *w.rest)
+            err = step(&w);
+        if (err) {
+            place->exists = false;
+            return err;
+        }
+    }
+    if (!place->in_union && place->guard_layer < 0 && view->session->guard) {
+        const char *rel;
+        place->guard_layer = session_layer_of(view->session, place->path, &rel);
+    }
+    if (place->in_union && place->slash && place->exists && !vnode_is_dir(&place->node) &&
+        !(flags & WALK_PARENT))
+        return -ENOTDIR;
+    return 0;
+}
+
+int walk_fd(const struct view *view, struct caller *who, int fd, struct place *place)
+{
+    const struct session *s = view->session;
+    struct vfs *fs = view->fs;
+    const char *rel;
+    struct stat st;
+    place->in_union = place->exists = place->slash = place->crossed = place->removed = false;
+    place->last = LAST_ROOT;
+    place->magic_fd = place->guard_layer = place->fd_layer = -1;
+    long n = who->ops.fd_link(who, fd, place->path, sizeof(place->path));
+    if (n < 0)
+        return (int)n;
+    place->len = (size_t)n;
+    if (place->path[0] != '/')
+        return 0;
+    int layer = session_layer_of(s, place->path, &rel);
+    if (layer < 0) {
+        /* Not from a layer; but the directory that the mountpoint covers counts as the union. */
+        place->exists = true;
+        if (!session_below_mount(s, place->path, &rel))
+            return 0;
+        int err = fs->ops.descend(fs, rel, str_len(rel), &place->node);
+        place->in_union = true;
+        place->exists = err == 0 && vnode_exists(&place->node);
+        return 0;
+    }
+    int err = who->ops.fd_stat(who, fd, &st);
+    if (err)
+        return err;
+    err = fs->ops.reverse(fs, (unsigned)layer, rel, &st, &place->node);
+    place->in_union = true;
+    place->fd_layer = layer;
+    place->exists = err == 0;
+    place->removed = err != 0;
+    if (err && err != -ENOENT)
+        return err;
+    size_t len = 0;
+    err = path_push(place->path, sizeof(place->path), &len, session_mount(s), s->mount_len);
+    if (!err && place->node.len)
+        err = path_push(place->path, sizeof(place->path), &len, place->node.path, place->node.len);
+    place->len = len;
+    return err;
+}
+
+int walk_base(const struct view *view, struct caller *who, int fd, char *buf, size_t cap,
+              struct place *scratch)
+{
+    int err = walk_fd(view, who, fd, scratch);
+    if (err)
+        return err;
+    if (scratch->path[0] != '/')
+        return -ENOTDIR;
+    if (scratch->in_union && !scratch->exists)
+        return -ENOENT;
+    if (scratch->in_union && !vnode_is_dir(&scratch->node))
+        return -ENOTDIR;
+    long n = str_copy_n(buf, cap, scratch->path, scratch->len);
+    return n < 0 ? (int)n : 0;
+}
+
+long walk_virtual(const struct view *view, const char *real, struct place *scratch, char *buf,
+                  size_t cap)
+{
+    static const char gone[] = " (deleted)";
+    const struct session *s = view->session;
+    struct vfs *fs = view->fs;
+    const char *rel;
+    struct stat st;
+    size_t len = 0, gone_len = sizeof(gone) - 1, n = str_len(real);
+    int layer = session_layer_of(s, real, &rel);
+    if (layer < 0)
+        return str_copy_n(buf, cap, real, n);
+    bool deleted = n > gone_len && str_eq(real + n - gone_len, gone);
+    int err = path_push(buf, cap, &len, session_mount(s), s->mount_len);
+    if (err)
+        return err;
+    if (!deleted && sys_fstatat(AT_FDCWD, real, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        fs->ops.reverse(fs, (unsigned)layer, rel, &st, &scratch->node) == 0)
+        rel = scratch->node.path;
+    else if (!deleted)
+        deleted = true;
+    else
+        gone_len = 0; /* the kernel's own text says it already */
+    if (*rel)
+        err = path_push(buf, cap, &len, rel, str_len(rel));
+    if (err)
+        return err;
+    if (deleted && gone_len) {
+        long m = str_copy(buf + len, cap - len, gone);
+        if (m < 0)
+            return m;
+        len += (size_t)m;
+    }
+    return (long)len;
+}
