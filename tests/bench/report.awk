@@ -1,0 +1,88 @@
+# Turns the results of bench.sh into a Markdown table and checks the bars.
+# In: lines "row<TAB>title"; files DIR/ROW.VARIANT with lines "wall cpu status".
+# A cell is wall/native (cpu/native). Exit status 1 where a bar is missed or a run failed.
+
+function median(list, n,    i, j, t) {
+    for (i = 2; i <= n; i++) {
+        t = list[i]
+        for (j = i - 1; j > 0 && list[j] > t; j--)
+            list[j + 1] = list[j]
+        list[j + 1] = t
+    }
+    return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
+}
+
+# Reads one result file into wall[v], cpu[v], state[v] ("", "failed" or "-").
+function load(row, v,    file, line, part, n, w, c, bad) {
+    file = dir "/" row "." v
+    n = bad = 0
+    while ((getline line < file) > 0) {
+        split(line, part, " ")
+        n++
+        w[n] = part[1]
+        c[n] = part[2]
+        if (part[3] != 0)
+            bad = 1
+    }
+    close(file)
+    state[v] = n == 0 ? "-" : bad ? "failed" : ""
+    rounds[v] = n
+    if (n) {
+        wall[v] = median(w, n)
+        cpu[v] = median(c, n)
+    }
+    delete w
+    delete c
+}
+
+function cell(v) {
+    if (state[v] != "")
+        return state[v]
+    if (v == "native")
+        return sprintf("%.0f ms (%.0f)", wall[v] * 1000, cpu[v] * 1000)
+    return sprintf("%.2f (%.2f)", wall[v] / wall["native"], cpu[v] / (cpu["native"] > 0.0005 ? cpu["native"] : 0.0005))
+}
+
+# The bar of one of our variants: data within 1.05 of native, the rest within 1.6 of the floor.
+function bar(row, v,    base, limit, ratio, ok) {
+    if ((v in state) && state[v] == "failed") {
+        missed = 1
+        return "failed"
+    }
+    base = row == "read" || row == "write" ? "native" : "floor"
+    if (!(v in state) || !(base in state) || state[v] != "" || state[base] != "")
+        return "-"
+    limit = base == "native" ? 1.05 : 1.60
+    ratio = wall[v] / wall[base]
+    ok = ratio <= limit
+    if (!ok)
+        missed = 1
+    return sprintf("%s: %.2f of %s (cpu %.2f), bar %.2f", ok ? "pass" : "short", ratio, base,
+                   cpu[v] / (cpu[base] > 0.0005 ? cpu[base] : 0.0005), limit)
+}
+
+BEGIN {
+    FS = "\t"
+    count = split(variants, name, " ")
+    printf "| row |"
+    for (i = 1; i <= count; i++)
+        printf " %s |", name[i]
+    print " rounds | bar, ptrace | bar, hybrid |"
+    printf "|---|"
+    for (i = 1; i <= count + 3; i++)
+        printf "---|"
+    print ""
+}
+
+{
+    for (i = 1; i <= count; i++)
+        load($1, name[i])
+    if (state["native"] != "")
+        next
+    printf "| %s |", $2
+    for (i = 1; i <= count; i++)
+        printf " %s |", cell(name[i])
+    printf " %d | %s | %s |\n", rounds["native"], bar($1, "ptrace"), bar($1, "hybrid")
+}
+
+END { exit missed }
