@@ -202,7 +202,7 @@ run_row() {
             timeout "${BENCH_RUN_SECONDS:-90}" "$tools/measure" "$results/$row.$v" "${run[@]}" \
                 2>>"$results/errors" || note "$row: $v failed (round $round)"
             # The next variant shall find the same free, warm pages.
-            rm -f "$base/plain/written" "$base/$v/upper/written"
+            rm -f "$(mount_of "$v")/written" "$base/plain/written" "$base/$v/upper/written"
         done
     done
     note "$row: $((round - 1)) rounds, $((SECONDS - start)) s"
