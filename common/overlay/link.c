@@ -1,0 +1,87 @@
+/* Hard links. The source is copied up first; the link is then made as the caller. */
+#include "overlay/change.h"
+
+#define CAP_FOWNER_BIT 3
+
+/* fs.protected_hardlinks: off only where the file can be read and says 0. */
+static bool hardlinks_protected(void)
+{
+    char c = '1';
+    int fd = sys_openat(AT_FDCWD, "/proc/sys/fs/protected_hardlinks", O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return true;
+    if (sys_read(fd, &c, 1) != 1)
+        c = '1';
+    sys_close(fd);
+    return c != '0';
+}
+
+/* What may_linkat() of the kernel asks, on the merged view: the upper copy may not exist yet. */
+static int may_link(struct overlay *o, struct caller *who, const struct vnode *from)
+{
+    const struct cred *cred = who->ops.cred(who);
+    if (cred->fsuid == from->st.st_uid || caller_capable(who, CAP_FOWNER_BIT))
+        return 0;
+    bool safe = S_ISREG(from->st.st_mode) && !(from->st.st_mode & S_ISUID) &&
+                (from->st.st_mode & (S_ISGID | S_IXGRP)) != (S_ISGID | S_IXGRP) &&
+                overlay_permission(&o->vfs, who, from, R_OK | W_OK) == 0;
+    return safe || !hardlinks_protected() ? 0 : -EPERM;
+}
+
+/* A descriptor that is known only by itself: an O_TMPFILE without a name, or an object of the
+ * upper. Never a lower one: a second name in the upper would be a way to write it. */
+static int may_link_fd(struct overlay *o, int fd)
+{
+    char link[SYS_FD_PATH], real[PATH_MAX];
+    const char *rest;
+    struct stat st;
+    int r = sys_fstat(fd, &st);
+    if (r < 0)
+        return r;
+    if (S_ISDIR(st.st_mode))
+        return -EPERM;
+    if (st.st_nlink == 0)
+        return 0;
+    long n = sys_readlinkat(AT_FDCWD, sys_fd_path(link, fd), real, sizeof(real) - 1);
+    if (n < 0)
+        return (int)n;
+    real[n] = '\0';
+    return session_layer_of(o->s, real, &rest) == 0 ? 0 : -EXDEV;
+}
+
+int overlay_link(struct vfs *fs, struct caller *who, struct vnode *from, int fd, struct vnode *to)
+{
+    struct overlay *o = overlay_of(fs);
+    struct making m = {.kind = MAKE_LINK, .fd = fd};
+    struct spot spot;
+    bool named = from && vnode_exists(from);
+    if (!named && fd < 0)
+        return -ENOENT;
+    if (vnode_exists(to))
+        return -EEXIST;
+    if (o->s->read_only)
+        return -EROFS;
+    int r = named ? may_link(o, who, from) : may_link_fd(o, fd);
+    if (r == 0)
+        r = spot_may_create(o, who, to, &spot);
+    if (r < 0)
+        return r;
+    if (named && S_ISDIR(from->st.st_mode))
+        return -EPERM;
+    if (named) {
+        r = overlay_copy_up(fs, who, from, UINT64_MAX);
+        if (r < 0)
+            return r;
+        m.fd = overlay_grab(fs, from);
+        if (m.fd < 0)
+            return m.fd;
+        change_touch(o, from->path, from->len);
+    }
+    r = spot_open(o, &spot);
+    if (r == 0)
+        r = make_at(o, who, to, &spot, &m);
+    spot_close(&spot);
+    if (named)
+        sys_close(m.fd);
+    return r < 0 ? r : spot_look(o, &spot, to);
+}

@@ -1,0 +1,101 @@
+#include "overlay/change.h"
+
+int spot_init(struct overlay *o, const struct vnode *node, struct spot *spot)
+{
+    spot->dir = -1;
+    if (node->len == 0)
+        return -EBUSY;
+    const char *name = path_last(node->path, node->len);
+    long n = str_copy(spot->name, sizeof(spot->name), name);
+    if (n < 0)
+        return (int)n;
+    spot->len = (size_t)n;
+    return overlay_parent(o, node, &spot->parent);
+}
+
+int spot_open(struct overlay *o, struct spot *spot)
+{
+    int fd = overlay_upper_dir(o, &spot->parent);
+    if (fd < 0)
+        return fd;
+    spot->dir = fd;
+    return 0;
+}
+
+void spot_close(struct spot *spot)
+{
+    if (spot->dir >= 0)
+        sys_close(spot->dir);
+    spot->dir = -1;
+}
+
+int spot_look(struct overlay *o, struct spot *spot, struct vnode *node)
+{
+    return overlay_lookup(&o->vfs, &spot->parent, spot->name, spot->len, node);
+}
+
+int spot_may_create(struct overlay *o, struct caller *who, const struct vnode *node,
+                    struct spot *spot)
+{
+    spot->dir = -1;
+    if (vnode_exists(node))
+        return -EEXIST;
+    if (o->s->read_only)
+        return -EROFS;
+    int r = spot_init(o, node, spot);
+    if (r < 0)
+        return r;
+    if (overlay_reserved(o, spot->name, spot->len))
+        return -EINVAL;
+    return overlay_permission(&o->vfs, who, &spot->parent, W_OK | X_OK);
+}
+
+int spot_may_whiteout(const struct overlay *o, const struct spot *spot)
+{
+    return o->s->style == STYLE_FILEPREFIX && spot->len > WH_NAME_MAX ? -ENAMETOOLONG : 0;
+}
+
+void change_touch(struct overlay *o, const char *path, size_t len)
+{
+    if (o->index)
+        index_touch(o->index, index_hash(o->index, path, len));
+}
+
+void change_touch_all(struct overlay *o)
+{
+    if (o->index)
+        index_touch_all(o->index);
+}
+
+int hold_dir(struct overlay *o, int fd, bool times, struct held_dir *h)
+{
+    bool ordinary = o->s->uid != 0;
+    h->fd = fd;
+    h->times = times;
+    h->loosened = false;
+    if (!times && !ordinary)
+        return 0;
+    int r = sys_fstat(fd, &h->st);
+    if (r < 0)
+        return r;
+    if (ordinary && h->st.st_uid == o->s->uid && (h->st.st_mode & 0300) != 0300) {
+        char path[SYS_FD_PATH];
+        r = sys_fchmodat(AT_FDCWD, sys_fd_path(path, fd), (h->st.st_mode & 07777) | 0700);
+        if (r < 0)
+            return r;
+        h->loosened = true;
+    }
+    return 0;
+}
+
+void release_dir(struct held_dir *h)
+{
+    char path[SYS_FD_PATH];
+    sys_fd_path(path, h->fd);
+    if (h->loosened)
+        sys_fchmodat(AT_FDCWD, path, h->st.st_mode & 07777);
+    if (h->times) {
+        struct timespec ts[2] = {h->st.st_atim, h->st.st_mtim};
+        sys_utimensat(AT_FDCWD, path, ts, 0);
+    }
+}
