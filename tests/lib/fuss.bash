@@ -29,7 +29,7 @@ setup() {
     L1=$T/l1 L2=$T/l2 U=$T/u W=$T/w M=$T/m
     mkdir "$L1" "$L2" "$U" "$W" "$M" "$T/home" "$T/seals"
     LOWER=$L1:$L2 UPPER=$U MOUNT=$M
-    FUSS_OPTS=() FUSS_ENV=() RUN_CWD=/ RUN_TIMEOUT=${E2E_TIMEOUT:-40} KEEP_OWNER=
+    FUSS_OPTS=() FUSS_ENV=() RUN_CWD=/ RUN_TIMEOUT=${E2E_TIMEOUT:-40} KEEP_OWNER='' FUSS_FG=''
     if type fixture >/dev/null 2>&1; then
         fixture
     fi
@@ -154,22 +154,41 @@ as_user() {
     fi
 }
 
-# fuss_run COMMAND ARG...: the command in the union, from directory $RUN_CWD.
-fuss_run() {
-    local args
+# fuss_argv COMMAND ARG...: sets ARGV to the words that run the command in the union; $FUSS_FG makes
+# it keep the terminal.
+fuss_argv() {
+    local data=lowerdir=$LOWER args
     seal_lowers
     as_user
-    if [ "$E2E_BACKEND" = oracle ]; then
-        oracle_run "$@"
+    ARGV=(timeout ${FUSS_FG:+--foreground} -k 3 "$RUN_TIMEOUT")
+    if [ "$E2E_BACKEND" != oracle ]; then
+        args=("--backend=$E2E_BACKEND" "--mountpoint=$MOUNT" "--lowerdir=$LOWER"
+            "--whiteout=$E2E_STYLE")
+        [ -z "$UPPER" ] || args+=("--upperdir=$UPPER")
+        ARGV+=("${AS[@]}" "$FUSS" "${args[@]}" "${FUSS_OPTS[@]}" -- "$@")
         return
     fi
-    args=("--backend=$E2E_BACKEND" "--mountpoint=$MOUNT" "--lowerdir=$LOWER"
-        "--whiteout=$E2E_STYLE")
-    [ -z "$UPPER" ] || args+=("--upperdir=$UPPER")
+    if [ -n "$UPPER" ]; then
+        data+=,upperdir=$UPPER,workdir=$W
+    elif [ "$(lower_list | wc -l)" = 1 ]; then
+        mkdir -p "$T/none"
+        data=lowerdir=$LOWER:$T/none
+    fi
+    # shellcheck disable=SC2016
+    ARGV+=(unshare -m --propagation private bash -c '
+        mkdir -p "$1"
+        mount -t overlay overlay -o "$2" "$1" || exit 125
+        cd "$3" || exit 99
+        shift 3
+        exec "$@"' - "$MOUNT" "$data" "$RUN_CWD" "${AS[@]}" "$@")
+}
+
+# fuss_run COMMAND ARG...: the command in the union, from directory $RUN_CWD.
+fuss_run() {
+    fuss_argv "$@"
     (
-        cd "$RUN_CWD" || exit 99
-        exec timeout -k 3 "$RUN_TIMEOUT" "${AS[@]}" "$FUSS" "${args[@]}" "${FUSS_OPTS[@]}" \
-            -- "$@" 3>&-
+        [ "$E2E_BACKEND" = oracle ] || cd "$RUN_CWD" || exit 99
+        exec "${ARGV[@]}" 3>&-
     )
 }
 
@@ -181,23 +200,6 @@ fuss_bare() {
         cd "$RUN_CWD" || exit 99
         exec timeout -k 3 "$RUN_TIMEOUT" "${AS[@]}" "$FUSS" "$@" 3>&-
     )
-}
-
-oracle_run() {
-    local data=lowerdir=$LOWER
-    if [ -n "$UPPER" ]; then
-        data+=,upperdir=$UPPER,workdir=$W
-    elif [ "$(lower_list | wc -l)" = 1 ]; then
-        mkdir -p "$T/none"
-        data=lowerdir=$LOWER:$T/none
-    fi
-    # shellcheck disable=SC2016
-    timeout -k 3 "$RUN_TIMEOUT" unshare -m --propagation private bash -c '
-        mkdir -p "$1"
-        mount -t overlay overlay -o "$2" "$1" || exit 125
-        cd "$3" || exit 99
-        shift 3
-        exec "$@"' - "$MOUNT" "$data" "$RUN_CWD" "${AS[@]}" "$@" 3>&-
 }
 
 # sh_in SCRIPT [ARG...]: a POSIX shell in the union, cwd at its root; busybox-static when the
@@ -257,6 +259,13 @@ shows() {
         return 1
     }
     is "$got" "$want" "output of: $1"
+}
+
+# refused STATUS PATTERN COMMAND...: fails with this status and exactly one line, which matches.
+refused() {
+    expect "$1" "${@:3}" || return 1
+    is "$(printf '%s\n' "$output" | wc -l)" 1 "lines of: $output" || return 1
+    has "$output" "$2"
 }
 
 # upper_is <<EOF: the upper as a reader of markers sees it ("W name" whiteout, else type letter and

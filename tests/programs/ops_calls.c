@@ -305,6 +305,8 @@ static bool run_process(char **w, struct ops_result *res)
         ops_done(res, chroot(w[1]));
     } else if (is(op, "flock")) {
         ops_done(res, flock(ops_fd(w[1]), is(w[2], "ex") ? LOCK_EX | LOCK_NB : LOCK_SH | LOCK_NB));
+    } else if (is(op, "geteuid")) {
+        ops_done(res, (long)geteuid());
     } else if (is(op, "sync")) {
         ops_done(res, fsync(ops_fd(w[1])));
     } else {

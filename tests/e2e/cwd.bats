@@ -1,0 +1,96 @@
+# The working directory in the union.
+load ../lib/fuss
+
+fixture() {
+    mk "$L1/a/b/c" c && mk "$L2/a/only2" 2 && mk "$U/up/x" x && mkdir "$L2/gone"
+    ln -s a/b "$L1/lab"
+}
+
+@test "chdir, fchdir and getcwd say union paths" {
+    ops <<EOT
+getcwd = $M
+chdir a/b = ok
+getcwd = $M/a/b
+chdir .. = ok
+getcwd = $M/a
+ls . = "b only2"
+chdir ../lab = ok
+getcwd = $M/a/b
+%d open ../../up r,dir
+fchdir %d = ok
+getcwd = $M/up
+cat x = x
+%p open $M/a path
+fchdir %p = ok
+getcwd = $M/a
+chdir nope = ENOENT
+chdir only2 = ENOTDIR
+%f open only2 r
+fchdir %f = ENOTDIR
+chdir $M/../.. = ok
+getcwd = $(dirname "$(dirname "$M")")
+EOT
+}
+
+@test "the cwd stays when its directory is copied up" {
+    ops <<EOT
+chdir a/b
+put new n
+getcwd = $M/a/b
+ls . = "c new"
+cat ../b/new = n
+chmod . 700
+ls . = "c new"
+EOT
+}
+
+@test "a removed cwd" {
+    ops <<EOT
+chdir gone
+rmdir ../gone = ok
+getcwd = ENOENT
+put x y = ENOENT
+mkdir d = ENOENT
+stat . = ok
+readlink /proc/self/cwd = "$M/gone (deleted)"
+chdir .. = ok
+getcwd = $M
+EOT
+}
+
+@test "a removed cwd does not live again with its name" {
+    ops <<'EOT'
+chdir gone
+rmdir ../gone
+mkdir ../gone
+put ../gone/n x
+stat n = ENOENT
+put x y = ENOENT
+EOT
+}
+
+@test "children inherit the cwd" {
+    shows 'cd a/b; pwd -P | sed "s|$M|M|"; sh -c "pwd -P" | sed "s|$M|M|"; (cd ../..; pwd -P) | sed "s|$M|M|"; cat c' <<'EOT'
+M/a/b
+M/a/b
+M
+c
+EOT
+}
+
+@test "fuss started from inside the mountpoint: the command stands in the union" {
+    mkdir -p "$M/a/b" 2>/dev/null
+    RUN_CWD=$M/a/b
+    [ "$E2E_BACKEND" != oracle ] || RUN_CWD=$M/a
+    fuss_run cat "$M/a/b/c" >/dev/null
+    is "$(fuss_run "$PROG/ops" -p <<<'getcwd' | sed 's/.*-> ok //')" "$RUN_CWD"
+    if [ "$E2E_BACKEND" != oracle ]; then
+        is "$(fuss_run cat c ../only2)" c2
+    fi
+}
+
+@test "relative commands and paths from a cwd outside" {
+    RUN_CWD=$T
+    is "$(fuss_run cat m/a/b/c)" c
+    is "$(fuss_run sh -c 'cd m/a && cat b/c ../../m/up/x')" cx
+}

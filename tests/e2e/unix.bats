@@ -1,0 +1,40 @@
+# AF_UNIX sockets with names in the union.
+load ../lib/fuss
+
+@test "stream and datagram sockets bound in a new directory" {
+    mkdir "$L1/run"
+    is "$(probe unixsock "$M/run")" ok
+    [ -d "$U/run" ]
+}
+
+@test "a short virtual path over a real path longer than a socket name" {
+    long=$T/home/$(printf 'l%.0s' $(seq 120))
+    mkdir -p "$long/u" "$long/w" "$long/l1/run"
+    U=$long/u UPPER=$long/u W=$long/w LOWER=$long/l1
+    chmod 755 "$long"
+    is "$(probe unixsock "$M/run")" ok
+    [ -d "$long/u/run" ]
+}
+
+@test "two programs of one session meet at a socket" {
+    mkdir "$L2/run"
+    shows "$PROG/unixsock serve run/s | while read -r l; do echo \$l; done & sleep 0.7
+        $PROG/unixsock connect \$M/run/s; wait; ls -l run | grep -c '^s'" <<'EOT'
+ready
+connected
+1
+EOT
+}
+
+@test "a socket is found under its new name" {
+    shows "$PROG/unixsock serve s >/dev/null & sleep 0.7; mv s t; $PROG/unixsock connect s
+        $PROG/unixsock connect t; wait" <<'EOT'
+ENOENT
+connected
+EOT
+}
+
+@test "names that are taken" {
+    mk "$L2/f" x
+    shows "$PROG/unixsock connect f" <<<ECONNREFUSED
+}
