@@ -103,8 +103,7 @@ static char gen_name(bool last)
     return 'a' + rnd(last || chance(20) ? 6 : 3);
 }
 
-/* A plain relative path of one to four components. */
-void gen_plain(char *buf)
+static void draw_plain(char *buf)
 {
     static const unsigned char depths[] = {1, 1, 1, 2, 2, 2, 2, 3, 3, 4};
     int depth = depths[rnd(sizeof(depths))];
@@ -115,6 +114,31 @@ void gen_plain(char *buf)
         *p++ = gen_name(i == depth - 1);
     }
     *p = 0;
+}
+
+/* Whether the name exists, or (new) could be made. */
+static bool useful(const char *path, bool new)
+{
+    char parent[64];
+    struct stat st;
+    if (lstat(path, &st) == 0)
+        return !new;
+    snprintf(parent, sizeof(parent), "%s", path);
+    char *slash = strrchr(parent, '/');
+    if (slash)
+        *slash = 0;
+    return new && (!slash || stat(parent, &st) == 0);
+}
+
+/* A plain relative path of one to four components. Most of the time a few are tried for one that
+ * leads somewhere from the cwd: errors alone would find little. */
+void gen_plain(char *buf)
+{
+    int tries = chance(75) ? 5 : 1;
+    bool new = chance(35);
+    do {
+        draw_plain(buf);
+    } while (--tries > 0 && !useful(buf, new));
 }
 
 static void gen_special(char *buf)

@@ -186,7 +186,7 @@ def build(base, seed, user, style, mount):
         root = os.path.join(base, "l%d" % (i + 1))
         os.mkdir(root)
         layer = Layer(root, rng, user, style, view, mount)
-        for _ in range(rng.randrange(15, 45)):
+        for _ in range(rng.randrange(25, 80)):
             layer.add()
         layer.finish()
         view = layer.merged()

@@ -136,13 +136,15 @@ class Case:
 
     # -- ways to run a command over layers --
 
-    def kernel_mount(self, side, argv, inner_user):
+    def kernel_mount(self, side, argv, inner_user, redirect=False):
         """On a kernel overlay mount. inner_user: drop to the ordinary user inside a user
         namespace, as an unprivileged mounter would have to."""
         options = "lowerdir=%s,upperdir=%s/u,workdir=%s/w" % (":".join(side.lowers), side.base,
                                                              side.base)
         if self.userxattr:
             options = "userxattr," + options
+        if redirect:
+            options = "redirect_dir=on," + options
         script = 'mount -t overlay overlay -o "$1" "$2" || exit 97; shift 2; exec "$@"'
         if inner_user:
             mapped = ["unshare", "-U", "--map-user=%d" % self.uid, "--map-group=%d" % self.uid]
@@ -179,6 +181,8 @@ class Case:
         how = self.opt.subject
         if how == "kernel":
             return self.kernel_mount(side, argv, self.user == "user")
+        if how == "redirect":
+            return self.kernel_mount(side, argv, False, True)
         if how == "fuse":
             return self.fuse_mount(side, argv, side.mount)
         if how == "copy":
@@ -405,7 +409,7 @@ def check_readers(case, oracle, subject, differences, s_tree):
         i = first_difference(expected, shown, differences, style)
         if i is not None:
             return Result("kernel over our upper", describe("kernel", expected, "ours", shown, i, 1))
-    if fuse_usable():
+    if fuse_usable() and case.opt.subject != "redirect":
         # Its own trouble with some layers (self-referring links, fifos) is not ours: what it makes
         # of the kernel's upper is the yardstick.
         want, status = fuse_view(case, oracle)
@@ -512,7 +516,7 @@ def parse(argv):
                    help="drop: a session of root whose program becomes an ordinary user")
     p.add_argument("--link", choices=("dynamic", "static", "musl"))
     p.add_argument("--procs", type=int, choices=(1, 2))
-    p.add_argument("--subject", choices=("fuss", "kernel", "fuse", "copy"), default="fuss")
+    p.add_argument("--subject", choices=("fuss", "kernel", "redirect", "fuse", "copy"), default="fuss")
     p.add_argument("--only", help="comma separated operation numbers")
     p.add_argument("--shrink", type=float, nargs="?", const=60, default=0, metavar="SECONDS")
     p.add_argument("--fail-fast", action="store_true")

@@ -127,6 +127,8 @@ const char *gen_xattr_name(void)
 struct slot *pick(int first, int count)
 {
     int i = first + rnd(count);
+    for (int n = 0; n < count && act.slot[i].fd < 0; n++)
+        i = i + 1 < first + count ? i + 1 : first;
     say(" #%d", i);
     if (act.slot[i].fd < 0) {
         say(" empty");
@@ -169,7 +171,8 @@ static const struct {
     {"mkdir", 50, op_mkdir},
     {"rmdir", 40, op_rmdir},
     {"unlink", 50, op_unlink},
-    {"rmtree", 30, op_rmtree},
+    {"rmtree", 24, op_rmtree},
+    {"plant", 40, op_plant},
     {"rename", 90, op_rename},
     {"link", 30, op_link},
     {"linkfd", 8, op_linkfd},

@@ -60,6 +60,7 @@ void op_mkdir(void);
 void op_rmdir(void);
 void op_unlink(void);
 void op_rmtree(void);
+void op_plant(void);
 void op_rename(void);
 void op_link(void);
 void op_linkfd(void);

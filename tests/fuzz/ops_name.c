@@ -112,6 +112,25 @@ void op_unlink(void)
     maybe_say_after(&a);
 }
 
+/* A path with what it needs above it, so that the tree does not die out. */
+void op_plant(void)
+{
+    char path[PATH_SIZE];
+    int made = 0, depth = 1 + rnd(3);
+    for (int i = 0; i < depth; i++) {
+        char *end = path + (i ? strlen(path) : 0);
+        sprintf(end, "%s%c", i ? "/" : "", 'a' + rnd(i + 1 < depth ? 3 : 6));
+        if (mkdir(path, 0755) == 0)
+            made++;
+    }
+    strcat(path, chance(50) ? "/d" : "/e");
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    say(" %s made=%d", path, made);
+    say_result(fd < 0 ? -1 : (long)write(fd, path, strlen(path)));
+    if (fd >= 0)
+        close(fd);
+}
+
 /* Empties a directory one level deep and removes it: what rm -r does, so that directories come
  * and go more often than by chance. */
 void op_rmtree(void)
