@@ -133,8 +133,13 @@ int main(int argc, char **argv)
         fprintf(stderr, "floor: usage: floor CMD...\n");
         return 2;
     }
-    struct filter *filter = filter_build();
-    if (!filter || pipe(go) || sched_getaffinity(0, sizeof own_mask, &own_mask)) {
+    int err = 0;
+    struct filter *filter = filter_build(&err);
+    if (!filter) {
+        fprintf(stderr, "floor: filter: %s\n", strerror(-err));
+        return 125;
+    }
+    if (pipe(go) || sched_getaffinity(0, sizeof own_mask, &own_mask)) {
         perror("floor");
         return 125;
     }
