@@ -76,7 +76,8 @@ static int resolve(struct call *c, int dirfd_arg, int path_arg, unsigned walk_fl
     const struct sysrow *row = c->row;
     int dirfd = dirfd_arg >= 0 ? (int)c->arg[dirfd_arg] : AT_FDCWD;
     u32 flags = call_flags(c);
-    bool empty_ok = (row->traits & SYS_EMPTY_PATH) && (flags & AT_EMPTY_PATH);
+    bool empty_ok = ((row->traits & SYS_EMPTY_PATH) && (flags & AT_EMPTY_PATH)) ||
+                    (row->traits & SYS_EMPTY_IS_FD);
     *fd = dirfd;
     *by_fd = path_arg < 0 || (c->arg[path_arg] == 0 && ((row->traits & SYS_NULL_PATH) || empty_ok));
     if (*by_fd)

@@ -87,7 +87,9 @@ enum call_want {
 #define SYS_FLAG_FOLLOW 0x1000 /* flag AT_SYMLINK_FOLLOW (0x400) turns following on */
 #define SYS_ARG_FILTER  0x2000 /* trapped only for the argument values listed in filter.def */
 
-#define SYS_NAME_MAX 20
+#define SYS_EMPTY_IS_FD 0x4000 /* an empty path means the descriptor, no flag needed (readlinkat) */
+
+#define SYS_NAME_MAX 24
 
 struct sysrow {
     char name[SYS_NAME_MAX];
