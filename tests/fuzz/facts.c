@@ -186,7 +186,7 @@ void say_listing_libc(const char *path)
     say("] %s", first == n ? "rewound-same" : "rewound-DIFFERS");
 }
 
-/* Digest of everything from the start, and where the data lies (holes). */
+/* Digest of everything from the start. */
 void say_content(int fd)
 {
     char buf[65536];
@@ -202,20 +202,6 @@ void say_content(int fd)
         return;
     }
     say(" data=%lld:%016llx", (long long)pos, (unsigned long long)h);
-    if (pos < 65536)
-        return;
-    off_t keep = lseek(fd, 0, SEEK_CUR);
-    off_t at = 0;
-    say(" extents=");
-    for (int i = 0; i < 8; i++) {
-        at = lseek(fd, at, SEEK_DATA);
-        if (at < 0)
-            break;
-        off_t end = lseek(fd, at, SEEK_HOLE);
-        say("%lld-%lld,", (long long)at, (long long)end);
-        at = end;
-    }
-    lseek(fd, keep, SEEK_SET);
 }
 
 static int by_string(const void *a, const void *b)
