@@ -27,6 +27,9 @@ int spot_init(struct overlay *o, const struct vnode *node, struct spot *spot);
 /* Copies the parent up where needed and opens it. */
 int spot_open(struct overlay *o, struct spot *spot);
 void spot_close(struct spot *spot);
+/* The node is the new object at the (open) spot; or the spot is free, behind a whiteout or not. */
+int spot_made(struct overlay *o, struct spot *spot, struct vnode *node);
+void spot_gone(struct overlay *o, struct vnode *node, bool whiteout);
 /* Looks the name up again: node is what is there now. */
 int spot_look(struct overlay *o, struct spot *spot, struct vnode *node);
 /* -EEXIST/-EROFS/-EINVAL/-EACCES in the kernel's order: may the caller create the absent node? */

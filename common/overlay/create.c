@@ -2,6 +2,8 @@
  * the caller, so that owner, group, ACL and umask come out as the kernel has it. */
 #include "overlay/change.h"
 
+#define CAP_MKNOD_BIT 27
+
 static int make_as_caller(struct caller *who, int dir, const char *name, const struct making *m)
 {
     char path[SYS_FD_PATH];
@@ -148,14 +150,16 @@ static int create(struct vfs *fs, struct caller *who, struct vnode *node, const 
         bool device = S_ISCHR(m->mode) || S_ISBLK(m->mode);
         if (S_ISCHR(m->mode) && m->dev == 0)
             return -EPERM; /* would be a whiteout */
-        if (device && !caller_capable(who, 27 /* CAP_MKNOD */))
+        if (device && !caller_capable(who, CAP_MKNOD_BIT))
             return -EPERM;
     }
     r = spot_open(o, &spot);
     if (r == 0)
         r = make_at(o, who, node, &spot, m);
+    if (r == 0)
+        r = spot_made(o, &spot, node);
     spot_close(&spot);
-    return r < 0 ? r : spot_look(o, &spot, node);
+    return r;
 }
 
 int overlay_mkdir(struct vfs *fs, struct caller *who, struct vnode *node, u32 mode)

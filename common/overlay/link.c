@@ -1,7 +1,6 @@
 /* Hard links. The source is copied up first; the link is then made as the caller. */
 #include "overlay/change.h"
-
-#define CAP_FOWNER_BIT 3
+#include "vfs/access.h"
 
 /* fs.protected_hardlinks: off only where the file can be read and says 0. */
 static bool hardlinks_protected(void)
@@ -80,8 +79,10 @@ int overlay_link(struct vfs *fs, struct caller *who, struct vnode *from, int fd,
     r = spot_open(o, &spot);
     if (r == 0)
         r = make_at(o, who, to, &spot, &m);
+    if (r == 0)
+        r = spot_made(o, &spot, to);
     spot_close(&spot);
     if (named)
         sys_close(m.fd);
-    return r < 0 ? r : spot_look(o, &spot, to);
+    return r;
 }

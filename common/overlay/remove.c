@@ -65,7 +65,8 @@ int overlay_unlink(struct vfs *fs, struct caller *who, struct vnode *node)
         return r;
     if (node->top == 0 && node->st.st_nlink <= 1)
         overlay_drop_origin(o, &node->st);
-    return spot_look(o, &spot, node);
+    spot_gone(o, node, lower);
+    return 0;
 }
 
 /* Moves an upper directory to work with a whiteout in its place: a name of work, the descriptor of
@@ -191,5 +192,6 @@ int overlay_rmdir(struct vfs *fs, struct caller *who, struct vnode *node)
         overlay_relocate(o, node->path, -1);
     if (node->top == 0)
         overlay_drop_origin(o, &node->st);
-    return spot_look(o, &spot, node);
+    spot_gone(o, node, lower);
+    return 0;
 }

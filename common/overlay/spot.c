@@ -29,6 +29,31 @@ void spot_close(struct spot *spot)
     spot->dir = -1;
 }
 
+static void settle(struct overlay *o, struct vnode *node, bool there)
+{
+    node->top = there ? 0 : VNODE_ABSENT;
+    node->layers = there ? layer_bit(0) : 0;
+    node->dir_layers |= layer_bit(0);
+    node->whiteout = false;
+    if (o->index)
+        node->generation = index_generation(o->index);
+}
+
+int spot_made(struct overlay *o, struct spot *spot, struct vnode *node)
+{
+    int r = sys_fstatat(spot->dir, spot->name, &node->st, AT_SYMLINK_NOFOLLOW);
+    if (r < 0)
+        return r;
+    settle(o, node, true);
+    return 0;
+}
+
+void spot_gone(struct overlay *o, struct vnode *node, bool whiteout)
+{
+    settle(o, node, false);
+    node->whiteout = whiteout;
+}
+
 int spot_look(struct overlay *o, struct spot *spot, struct vnode *node)
 {
     return overlay_lookup(&o->vfs, &spot->parent, spot->name, spot->len, node);
