@@ -1,0 +1,106 @@
+/* The traced threads, their processes and their address spaces. Owned by the one supervisor
+ * thread; nothing here is shared. */
+#ifndef FUSS_TRACER_TASK_H
+#define FUSS_TRACER_TASK_H
+
+#include "call/call.h"
+#include "tracer/regs.h"
+#include "vfs/caller.h"
+#include <sched.h>
+
+#define SCRATCH_AREAS 16
+#define SCRATCH_SLOTS 128 /* of an area; a slot is area size / SCRATCH_SLOTS bytes */
+
+/* Memory of the program that it can read and not write, for rewritten arguments. */
+struct scratch_area {
+    u64 addr; /* 0 = none */
+    u64 size;
+    unsigned __int128 used; /* a bit per slot */
+};
+
+/* One per address space: shared by CLONE_VM, copied by fork, new at exec. */
+struct mm {
+    unsigned refs;
+    int mem_fd; /* /proc/TID/mem, -1 = not opened yet */
+    struct scratch_area area[SCRATCH_AREAS];
+};
+
+/* One per thread group. */
+struct proc {
+    unsigned refs; /* its tasks */
+    int tgid;
+    int pidfd;   /* -1 = not opened yet; task_pidfd() */
+    int proc_fd; /* /proc/TGID, O_PATH|O_DIRECTORY, -1 = not opened yet; task_proc_fd() */
+    bool files_differ; /* some thread may have a descriptor table of its own */
+    char exe[PATH_MAX]; /* virtual path of the executed file, "" = ask the kernel */
+};
+
+enum task_state {
+    TASK_PARKED,    /* its first stop came before its parent's clone event */
+    TASK_STARTING,  /* known from the parent's clone event; its first stop is to come */
+    TASK_RUNNING,
+    TASK_STOPPED,   /* at a stop that is being handled */
+    TASK_IN_CALL,   /* runs a call whose syscall-exit stop is wanted */
+    TASK_WAITING,   /* CALL_WAIT: stopped until some other call has finished */
+    TASK_LISTENING, /* in a group stop */
+};
+
+struct task {
+    struct caller who; /* first: struct caller * and struct task * are the same place */
+    int tid;
+    enum task_state state;
+    struct task *next; /* of its hash bucket */
+    struct proc *proc;
+    struct mm *mm;
+    struct regs regs;  /* of the call under way: valid from its seccomp stop to its exit stop */
+    struct call *call; /* the call under way, NULL = none */
+    u8 attempts;       /* restarts so far of the call that is said again */
+    int pidfd;         /* PIDFD_THREAD of this thread where proc->files_differ, else -1 */
+
+    struct {
+        int area; /* index into mm->area, -1 = no scratch held */
+        unsigned first, count;
+    } slots[4]; /* scratch held by the call under way */
+    unsigned nslots;
+
+    struct cred cred;
+    u64 cred_generation; /* cred is valid where it equals the session's; 0 = never read */
+
+    bool has_status; /* a wait status taken by an injection, to be handled by the loop */
+    int status;
+    cpu_set_t *narrowed; /* its own CPU mask while a narrower one may be in force, else NULL */
+    void *extra;         /* exec.c and unix.c: state of the call under way; they free it in settle */
+};
+
+/* The task of a thread id, or NULL. */
+struct task *task_find(int tid);
+/* A new record in state TASK_PARKED, without process and address space. NULL: out of memory. */
+struct task *task_new(int tid);
+/* Gives a new task its process and address space: those of its parent, shared or copied. */
+int task_adopt(struct task *child, struct task *parent, int tgid);
+/* The same where the parent is not known any more, or for the first task. */
+int task_adopt_orphan(struct task *child, int tgid);
+/* The end of a thread: releases everything it holds (an unfinished call must be settled before). */
+void task_drop(struct task *t);
+/* After an exec: the task has the thread group's id and an address space of its own. */
+int task_exec(struct task *t, int tgid);
+/* Calls fn for every task; fn may drop the task it is given and no other. */
+void task_each(void (*fn)(struct task *t, void *arg), void *arg);
+unsigned task_count(void);
+
+/* Kept descriptors, opened at first use; -1 or negative errno where the process is gone. */
+int task_pidfd(struct task *t);
+int task_proc_fd(struct task *t);
+/* Name of an entry of the thread's /proc directory relative to task_proc_fd(): "fd/3" or
+ * "task/TID/fd/3". buf needs 64 bytes. */
+const char *task_proc_name(const struct task *t, const char *entry, char *buf);
+
+static inline struct task *task_of(struct caller *who)
+{
+    return (struct task *)who;
+}
+
+/* caller.c: fills who.ops. */
+void caller_init(struct task *t);
+
+#endif
