@@ -1,7 +1,8 @@
 /* actor: random filesystem operations below a root directory, see actor.h.
  *
  * usage: actor [options] ROOT SEED OPS    operations, then the tree
- *        actor --walk ROOT [SKIP]         the tree only */
+ *        actor --walk ROOT [SKIP]         the tree only
+ *        actor --look FD ROOT             what an inherited descriptor and cwd show */
 #define _GNU_SOURCE
 #include "actor.h"
 
@@ -65,14 +66,39 @@ static const struct {
     int err;
     const char *name;
 } errors[] = {
-    {EPERM, "EPERM"},   {ENOENT, "ENOENT"},   {EIO, "EIO"},         {EBADF, "EBADF"},
-    {EACCES, "EACCES"}, {EBUSY, "EBUSY"},     {EEXIST, "EEXIST"},   {EXDEV, "EXDEV"},
-    {EINVAL, "EINVAL"}, {ENOTDIR, "ENOTDIR"}, {EISDIR, "EISDIR"},   {ENOTEMPTY, "ENOTEMPTY"},
-    {ELOOP, "ELOOP"},   {EROFS, "EROFS"},     {ENODATA, "ENODATA"}, {EOPNOTSUPP, "EOPNOTSUPP"},
-    {EAGAIN, "EAGAIN"}, {ENXIO, "ENXIO"},     {ENOSYS, "ENOSYS"},   {ENAMETOOLONG, "ENAMETOOLONG"},
-    {ERANGE, "ERANGE"}, {ESPIPE, "ESPIPE"},   {EMLINK, "EMLINK"},   {EOVERFLOW, "EOVERFLOW"},
-    {EFAULT, "EFAULT"}, {ESTALE, "ESTALE"},   {EPIPE, "EPIPE"},     {ENOTTY, "ENOTTY"},
-    {ENOSPC, "ENOSPC"}, {EINTR, "EINTR"},     {ENODEV, "ENODEV"},
+    {EPERM, "EPERM"},
+    {ENOENT, "ENOENT"},
+    {EIO, "EIO"},
+    {EBADF, "EBADF"},
+    {EACCES, "EACCES"},
+    {EBUSY, "EBUSY"},
+    {EEXIST, "EEXIST"},
+    {EXDEV, "EXDEV"},
+    {EINVAL, "EINVAL"},
+    {ENOTDIR, "ENOTDIR"},
+    {EISDIR, "EISDIR"},
+    {ENOTEMPTY, "ENOTEMPTY"},
+    {ELOOP, "ELOOP"},
+    {EROFS, "EROFS"},
+    {ENODATA, "ENODATA"},
+    {EOPNOTSUPP, "EOPNOTSUPP"},
+    {EAGAIN, "EAGAIN"},
+    {ENXIO, "ENXIO"},
+    {ENOSYS, "ENOSYS"},
+    {ENAMETOOLONG, "ENAMETOOLONG"},
+    {ERANGE, "ERANGE"},
+    {ESPIPE, "ESPIPE"},
+    {EMLINK, "EMLINK"},
+    {EOVERFLOW, "EOVERFLOW"},
+    {EFAULT, "EFAULT"},
+    {ESTALE, "ESTALE"},
+    {EPIPE, "EPIPE"},
+    {ENOTTY, "ENOTTY"},
+    {ENOSPC, "ENOSPC"},
+    {EINTR, "EINTR"},
+    {ENODEV, "ENODEV"},
+    {EADDRINUSE, "EADDRINUSE"},
+    {ECONNREFUSED, "ECONNREFUSED"},
 };
 
 void say_errno(int err)
@@ -332,6 +358,7 @@ static void start(const char *root, unsigned long seed)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"walk", no_argument, NULL, 'w'},
+                                            {"look", required_argument, NULL, 'l'},
                                             {"user", no_argument, NULL, 'u'},
                                             {"drop", no_argument, NULL, 'd'},
                                             {"emulate-dir-rename", no_argument, NULL, 'e'},
@@ -339,12 +366,16 @@ int main(int argc, char **argv)
                                             {"only", required_argument, NULL, 'o'},
                                             {NULL, 0, NULL, 0}};
     bool walk_only = false, drop = false;
+    int look_at = -1;
     int procs = 1, c;
     const char *only = NULL;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (c) {
         case 'w':
             walk_only = true;
+            break;
+        case 'l':
+            look_at = atoi(optarg);
             break;
         case 'u':
             act.user = true;
@@ -372,10 +403,17 @@ int main(int argc, char **argv)
         act.root_len = strlen(act.root);
         return walk(act.root, argv[optind + 1]);
     }
+    if (look_at >= 0 && optind < argc) {
+        act.root = argv[optind];
+        act.root_len = strlen(act.root);
+        look_around(look_at);
+        return 0;
+    }
     if (argc - optind != 3) {
         fprintf(stderr, "usage: actor [options] ROOT SEED OPS | actor --walk ROOT [SKIP]\n");
         return 2;
     }
+    act.self = argv[0];
     start(argv[optind], strtoul(argv[optind + 1], NULL, 10));
     if (drop)
         become_user();

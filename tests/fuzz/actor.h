@@ -44,6 +44,7 @@ struct shared {
 struct actor {
     const char *root; /* absolute, no trailing slash */
     size_t root_len;
+    const char *self; /* this program */
     uint64_t seed;
     uint64_t rng;
     unsigned long op;
@@ -73,6 +74,7 @@ void gen_target(char *buf);
 /* ops.c */
 void run_one_op(void);
 void settle_cwd(void);
+void look_around(int fd);
 
 /* facts.c */
 uint64_t hash_bytes(uint64_t h, const void *data, size_t len);

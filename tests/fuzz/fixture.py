@@ -4,6 +4,7 @@ import errno
 import os
 import random
 import stat
+import struct
 
 NAMES = "abcdef"
 OPAQUE = {True: "user.overlay.opaque", False: "trusted.overlay.opaque"}
@@ -18,6 +19,15 @@ def _path(rng):
 def _parents(path):
     parts = path.split("/")
     return ["/".join(parts[:i]) for i in range(1, len(parts))]
+
+
+def _acl(*entries):
+    """A POSIX ACL as the xattr holds it: (tag, permissions, id)."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in entries)
+
+
+NOBODY = 0xFFFFFFFF
+DEFAULT_ACL = _acl((1, 7, NOBODY), (2, 7, 1000), (4, 5, NOBODY), (16, 7, NOBODY), (32, 0, NOBODY))
 
 
 class Layer:
@@ -64,6 +74,8 @@ class Layer:
         mode = rng.choice(modes)
         owner = self.owner()
         self.xattrs(path)
+        if rng.random() < 0.05:
+            os.setxattr(self.real(path), "system.posix_acl_default", DEFAULT_ACL)
         self.times.append((path, mode, owner, self.time()))
 
     def owner(self):
@@ -176,10 +188,10 @@ class Layer:
         return out
 
 
-def build(base, seed, user, style, mount):
-    """Layers under base: returns (lowers leftmost first, upper). style: 'dev' or 'wh' markers."""
+def build(base, seed, user, style, mount, least=1):
+    """At least so many layers under base: returns (lowers leftmost first, upper). style: 'dev' or 'wh' markers."""
     rng = random.Random(seed)
-    count = rng.choice((1, 2, 2, 3))
+    count = max(least, rng.choice((1, 2, 2, 3)))
     view, lowers = {"": "d"}, []
     os.umask(0o022)
     for i in reversed(range(count)):

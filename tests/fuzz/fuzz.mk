@@ -1,6 +1,7 @@
 # The differential fuzzer: random operations on kernel overlayfs and under fuss, compared.
-#   make fuzz [SEED= OPS= TIME=] [BACKEND= STYLE= USER= LINK= PROCS= SEEDS= ONLY= SHRINK= SUBJECT=]
+#   make fuzz [SEED= OPS= TIME=] [BACKEND= STYLE= USER= LINK= PROCS= MODE= SEEDS= ONLY= SHRINK= SUBJECT=]
 #     USER    root, user, or drop (a session of root whose program becomes an ordinary user)
+#     MODE    rw, ro (no upper) or over (the mountpoint is the topmost lower)
 #     LINK    dynamic, static (glibc) or musl
 #     SUBJECT fuss, or what proves the fuzzer: kernel (no difference), fuse or copy (differences)
 #   make fuzz-smoke     a short fixed run over all of these
@@ -27,7 +28,7 @@ FUZZ_USER := $(filter root user drop,$(if $(filter command line,$(origin USER)),
 FUZZ_ARGS = $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) --ops $(or $(OPS),500) \
 	--time $(or $(TIME),60) $(if $(BACKEND),--backend $(BACKEND)) $(if $(STYLE),--style $(STYLE)) \
 	$(if $(FUZZ_USER),--user $(FUZZ_USER)) $(if $(LINK),--link $(LINK)) \
-	$(if $(PROCS),--procs $(PROCS)) $(if $(ONLY),--only $(ONLY)) \
+	$(if $(PROCS),--procs $(PROCS)) $(if $(MODE),--mode $(MODE)) $(if $(ONLY),--only $(ONLY)) \
 	$(if $(SHRINK),--shrink $(SHRINK)) $(if $(SUBJECT),--subject $(SUBJECT)) \
 	$(if $(KEEP),--keep) $(if $(VERBOSE),--verbose)
 

@@ -92,9 +92,10 @@ def as_user(uid, function, *args):
 class Case:
     """One seed with everything that a rerun needs."""
 
-    def __init__(self, opt, seed, user, style, link, procs):
+    def __init__(self, opt, seed, user, style, link, procs, mode):
         self.opt, self.seed, self.user, self.style, self.link = opt, seed, user, style, link
         self.procs = procs
+        self.mode = mode
         self.only = None
         self.ops = opt.ops
         # Half of the seeds of the file-prefix style find such markers in their layers too.
@@ -106,8 +107,7 @@ class Case:
     def command(self):
         words = ["make fuzz SEED=%d OPS=%d USER=%s STYLE=%s LINK=%s" % (
             self.seed, self.ops, self.user, self.style, self.link)]
-        if self.procs != 1:
-            words.append("PROCS=%d" % self.procs)
+        words.append("PROCS=%d MODE=%s" % (self.procs, self.mode))
         if self.opt.backend != "ptrace":
             words.append("BACKEND=%s" % self.opt.backend)
         if self.opt.subject != "fuss":
@@ -139,8 +139,7 @@ class Case:
     def kernel_mount(self, side, argv, inner_user, redirect=False):
         """On a kernel overlay mount. inner_user: drop to the ordinary user inside a user
         namespace, as an unprivileged mounter would have to."""
-        options = "lowerdir=%s,upperdir=%s/u,workdir=%s/w" % (":".join(side.lowers), side.base,
-                                                             side.base)
+        options = side.mount_options()
         if self.userxattr:
             options = "userxattr," + options
         if redirect:
@@ -156,8 +155,7 @@ class Case:
     def fuse_mount(self, side, argv, mount):
         """Anywhere but where the layers' absolute links lead: following one of those would make
         fuse-overlayfs wait for itself."""
-        options = "lowerdir=%s,upperdir=%s/u,workdir=%s/w" % (":".join(side.lowers), side.base,
-                                                             side.base)
+        options = side.mount_options()
         script = ('fuse-overlayfs -f -o "$1" "$2" >/dev/null 2>&1 & '
                   'i=0; until mountpoint -q "$2"; do i=$((i+1)); [ $i -lt 200 ] || exit 97; '
                   'sleep 0.01; done; m=$2; shift 2; "$@"; s=$?; umount "$m"; wait; exit $s')
@@ -166,9 +164,11 @@ class Case:
 
     def fuss(self, side, argv):
         words = [self.opt.fuss, "--mountpoint=" + side.mount,
-                 "--lowerdir=" + ":".join(side.lowers), "--upperdir=" + side.base + "/u",
-                 "--whiteout=" + self.style, "--backend=" + self.opt.backend, "--"]
-        return run_command(words + argv, user=self.run_as)
+                 "--lowerdir=" + ":".join(side.lowers), "--whiteout=" + self.style,
+                 "--backend=" + self.opt.backend]
+        if side.upper:
+            words.append("--upperdir=" + side.upper)
+        return run_command(words + ["--"] + argv, user=self.run_as)
 
     def plain_copy(self, side, argv):
         """A wrong union on purpose: the layers copied over each other, markers and all."""
@@ -191,19 +191,34 @@ class Case:
 
 
 class Side:
-    """The layers of one run, oracle or subject."""
+    """The layers of one run, oracle or subject. Both lie at the same path, one at a time."""
 
     def __init__(self, top, name, case, markers):
-        self.base = os.path.join(top, name)
+        self.top, self.aside = top, os.path.join(top, name)
+        self.base = os.path.join(top, "run")
         self.outside = os.path.join(top, OUTSIDE)
-        self.mount = os.path.join(self.outside, "M")
-        self.top = top
+        self.mount = self.base + "/l1" if case.mode == "over" else os.path.join(self.outside, "M")
         os.mkdir(self.base)
         if case.run_as is not None and os.getuid() == 0:
             os.chown(self.base, case.uid, case.uid)
         self.lowers, self.upper = as_user(case.run_as, fixture.build, self.base, case.seed,
-                                          case.userxattr, markers, self.mount)
+                                          case.userxattr, markers, self.mount,
+                                          2 if case.mode == "ro" else 1)
+        if case.mode == "ro":
+            self.upper = None
         self.before = {l: fixture.fingerprint(l) for l in self.lowers}
+
+    def leave(self):
+        os.rename(self.base, self.aside)
+
+    def enter(self):
+        os.rename(self.aside, self.base)
+
+    def mount_options(self):
+        options = "lowerdir=" + ":".join(self.lowers)
+        if self.upper:
+            options += ",upperdir=%s,workdir=%s/w" % (self.upper, self.base)
+        return options
 
     def lower_changes(self):
         for layer in self.lowers:
@@ -220,7 +235,7 @@ class Side:
         """The directories around the mountpoint, the same for every run."""
         out = os.path.join(self.top, "out")
         shutil.rmtree(out, ignore_errors=True)
-        os.makedirs(self.mount)
+        os.makedirs(os.path.join(self.outside, "M"))
         with open(os.path.join(self.outside, "a"), "w") as f:
             f.write("outside\n")
         os.mkdir(os.path.join(self.outside, "b"))
@@ -346,8 +361,11 @@ def check_in(top, case, differences, quick):
     if status != 0:
         raise Broken("seed %d: the oracle ended with %s: %s" % (case.seed, status, err[-500:]))
     o_trace, o_tree = split_tree(out)
+    if list(oracle.lower_changes()):
+        raise Broken("the oracle changed a lower")
     walk_outside = [case.actor(), "--walk", oracle.outside, oracle.mount]
     o_outside = run_command(walk_outside)[0].splitlines()
+    oracle.leave()
 
     subject = Side(top, "s", case, case.markers if case.opt.subject == "fuss" else "dev")
     subject.reset_outside(case)
@@ -365,8 +383,6 @@ def check_in(top, case, differences, quick):
     changed = list(subject.lower_changes())
     if changed:
         return Result("lower changed", "\n".join(changed[:5]))
-    if list(oracle.lower_changes()):
-        raise Broken("the oracle changed a lower")
     i = first_difference(o_trace, s_trace, differences, style)
     if i is not None:
         text = describe("kernel", o_trace, "ours", s_trace, i)
@@ -394,11 +410,16 @@ def check_in(top, case, differences, quick):
 
 def check_readers(case, oracle, subject, differences, s_tree):
     """What other readers, and a later session, make of the subject's upper."""
-    if case.opt.subject in ("copy", "redirect"):
+    if case.opt.subject in ("copy", "redirect") or case.mode == "ro":
         return None
     walk = [case.actor(), "--walk", subject.mount]
     subject.reset_outside(case)
+    subject.leave()
+    oracle.enter()
     out, err, status = case.kernel_mount(oracle, walk, False)
+    fuse_want = fuse_view(case, oracle) if fuse_usable() else (None, 0)
+    oracle.leave()
+    subject.enter()
     if status != 0:
         raise Broken("the oracle's upper cannot be mounted again: %s" % err)
     expected = out.splitlines()
@@ -420,7 +441,7 @@ def check_readers(case, oracle, subject, differences, s_tree):
     if fuse_usable():
         # Its own trouble with some layers (self-referring links, fifos) is not ours: what it makes
         # of the kernel's upper is the yardstick.
-        want, status = fuse_view(case, oracle)
+        want, status = fuse_want
         if status != 0 or any(" errno" in line or line.endswith(" EIO") for line in want):
             raise_count(case, "fuse-overlayfs cannot read even the kernel's upper")
             return None
@@ -472,7 +493,8 @@ def shrink(case, differences, first, budget):
     ops = [i for i in (case.only or range(1, case.ops + 1)) if i <= last]
 
     def fails(subset):
-        trial = Case(case.opt, case.seed, case.user, case.style, case.link, case.procs)
+        trial = Case(case.opt, case.seed, case.user, case.style, case.link, case.procs,
+                     case.mode)
         trial.ops, trial.only = case.ops, subset
         try:
             result = check(trial, differences, quick)
@@ -506,10 +528,12 @@ def cases(opt):
     styles = [opt.style] if opt.style else ["chardev", "fileprefix"]
     links = [opt.link] if opt.link else ["dynamic", "static", "musl"]
     procs = [opt.procs] if opt.procs else [1, 1, 2]
+    modes = [opt.mode] if opt.mode else ["rw", "rw", "ro", "rw", "over", "rw", "rw"]
     for i in range(opt.seeds):
         seed = opt.seed + i
         yield Case(opt, seed, users[seed % len(users)], styles[seed // 3 % len(styles)],
-                   links[seed // 2 % len(links)], procs[seed // 5 % len(procs)])
+                   links[seed // 2 % len(links)], procs[seed // 5 % len(procs)],
+                   modes[seed % len(modes)])
 
 
 def parse(argv):
@@ -524,6 +548,8 @@ def parse(argv):
                    help="drop: a session of root whose program becomes an ordinary user")
     p.add_argument("--link", choices=("dynamic", "static", "musl"))
     p.add_argument("--procs", type=int, choices=(1, 2))
+    p.add_argument("--mode", choices=("rw", "ro", "over"),
+                   help="ro: no upper; over: the mountpoint is the topmost lower")
     p.add_argument("--subject", choices=("fuss", "kernel", "redirect", "fuse", "copy"), default="fuss")
     p.add_argument("--only", help="comma separated operation numbers")
     p.add_argument("--shrink", type=float, nargs="?", const=60, default=0, metavar="SECONDS")

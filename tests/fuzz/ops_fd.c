@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef SYS_openat2
@@ -360,6 +361,35 @@ void op_fchdir(void)
         return;
     say_result(fchdir(s->fd));
     settle_cwd();
+}
+
+/* ---- in another process ---- */
+
+/* A child sees the same directory and cwd, after fork alone and after exec too. */
+void op_child(void)
+{
+    struct slot *s = pick(FILE_SLOTS, DIR_SLOTS);
+    bool exec = chance(50);
+    char num[16];
+    if (!s)
+        return;
+    snprintf(num, sizeof(num), "%d", s->fd);
+    say(exec ? " exec" : " fork");
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (exec) {
+            execl(act.self, act.self, "--look", num, act.root, (char *)NULL);
+            _exit(9);
+        }
+        look_around(s->fd);
+        fflush(stdout);
+        _exit(0);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    if (status)
+        say(" status=%x", status);
 }
 
 /* ---- /proc/self/fd as a path ---- */

@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -244,6 +246,33 @@ void op_mknod(void)
     maybe_say_after(&a);
 }
 
+/* Binds a socket to a name, then connects to it by that name. */
+void op_socket(void)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX}, back = {0};
+    char path[PATH_SIZE];
+    socklen_t len = sizeof(back);
+    gen_path(path);
+    say(" ");
+    say_path(path);
+    if (strlen(path) >= sizeof(name.sun_path)) {
+        say(" long");
+        return;
+    }
+    strcpy(name.sun_path, path);
+    int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (chance(70))
+        say_result(bind(server, (struct sockaddr *)&name, sizeof(name)));
+    if (getsockname(server, (struct sockaddr *)&back, &len) == 0 && back.sun_path[0])
+        say(strcmp(back.sun_path, path) == 0 ? " name=same" : " name=DIFFERS");
+    listen(server, 4);
+    say(" connect");
+    say_result(connect(client, (struct sockaddr *)&name, sizeof(name)));
+    close(server);
+    close(client);
+}
+
 void op_chmod(void)
 {
     struct at a;
@@ -393,6 +422,23 @@ void settle_cwd(void)
     }
     if (stat(".", &st) == 0)
         act.cwd = ident_of(&st);
+}
+
+/* What an inherited descriptor and cwd show. */
+void look_around(int fd)
+{
+    char cwd[PATH_SIZE];
+    struct stat st;
+    say_listing(fd, true);
+    say(" cwd=");
+    if (getcwd(cwd, sizeof(cwd)))
+        say_path(cwd);
+    else
+        say_errno(errno);
+    if (stat(".", &st) == 0)
+        say_stat(&st);
+    else
+        say_errno(errno);
 }
 
 void op_chdir(void)
