@@ -110,6 +110,12 @@ prepare() {
     mkdir "$OUT/bin/tests/bbin"
     cp "$BUILD/tests/bbin/busybox" "$OUT/bin/tests/bbin/"
     "$OUT/bin/tests/bbin/busybox" --install -s "$OUT/bin/tests/bbin"
+    # A real project for the build test; without it the test builds this one.
+    [ -d "$BUILD/source/zlib" ] || scripts/get-source.sh zlib "$BUILD/source/zlib" 2>/dev/null || true
+    if [ -d "$BUILD/source/zlib" ]; then
+        mkdir "$OUT/bin/source"
+        cp -a "$BUILD/source/zlib" "$OUT/bin/source/"
+    fi
     chmod -R a+rX "$OUT/bin"
 }
 
