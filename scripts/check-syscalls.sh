@@ -152,8 +152,14 @@ check_arch x86_64
 check_arch arm64
 # The installed headers are those of the machine's own compiler and of the cross compilers.
 case $(uname -m) in
-x86_64) check_headers x86_64 cc && check_headers arm64 aarch64-linux-gnu-gcc ;;
-aarch64) check_headers arm64 cc && check_headers x86_64 x86_64-linux-gnu-gcc ;;
+x86_64)
+    check_headers x86_64 cc
+    check_headers arm64 aarch64-linux-gnu-gcc
+    ;;
+aarch64)
+    check_headers arm64 cc
+    check_headers x86_64 x86_64-linux-gnu-gcc
+    ;;
 *) complain "no number list for $(uname -m)" ;;
 esac
 
