@@ -7,7 +7,7 @@ import stat
 import struct
 
 NAMES = "abcdef"
-OPAQUE = {True: "user.overlay.opaque", False: "trusted.overlay.opaque"}
+OVERLAY = {True: "user.overlay.", False: "trusted.overlay."}
 
 
 def _path(rng):
@@ -70,7 +70,7 @@ class Layer:
             if self.style == "wh":
                 open(os.path.join(self.real(path), ".wh..wh..opq"), "w").close()
             else:
-                os.setxattr(self.real(path), OPAQUE[self.user], b"y")
+                os.setxattr(self.real(path), OVERLAY[self.user] + "opaque", b"y")
         mode = rng.choice(modes)
         owner = self.owner()
         self.xattrs(path)
@@ -135,8 +135,14 @@ class Layer:
 
     def make_whiteout(self, path):
         parent, _, name = path.rpartition("/")
+        coin = self.rng.random() < 0.5  # drawn in every style: the layers must stay the same
         if self.style == "wh":
             open(os.path.join(self.real(parent), ".wh." + name), "w").close()
+        elif self.style == "xattr" and parent not in self.opaque and coin:
+            # The form for places without device nodes: the directory says that it has such.
+            open(self.real(path), "w").close()
+            os.setxattr(self.real(path), OVERLAY[self.user] + "whiteout", b"y")
+            os.setxattr(self.real(parent), OVERLAY[self.user] + "opaque", b"x")
         else:
             os.mknod(self.real(path), stat.S_IFCHR, os.makedev(0, 0))
         self.have[path] = "w"
@@ -189,7 +195,8 @@ class Layer:
 
 
 def build(base, seed, user, style, mount, least=1):
-    """At least so many layers under base: returns (lowers leftmost first, upper). style: 'dev' or 'wh' markers."""
+    """At least so many layers under base: returns (lowers leftmost first, upper). style of the markers: 'dev', 'xattr' (some of the lowers'
+    whiteouts are files with an xattr) or 'wh' (OCI)."""
     rng = random.Random(seed)
     count = max(least, rng.choice((1, 2, 2, 3)))
     view, lowers = {"": "d"}, []
@@ -206,7 +213,7 @@ def build(base, seed, user, style, mount, least=1):
     upper = os.path.join(base, "u")
     os.mkdir(upper)
     os.mkdir(os.path.join(base, "w"))
-    layer = Layer(upper, rng, user, style, view, mount)
+    layer = Layer(upper, rng, user, "dev" if style == "xattr" else style, view, mount)
     if rng.random() < 0.4:
         for _ in range(rng.randrange(3, 14)):
             layer.add()
