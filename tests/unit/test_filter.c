@@ -1,0 +1,372 @@
+/* The seccomp filter: what it says about every number and condition (its program is run here, over
+ * made-up calls), and what the kernel does with it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/fs.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "tracer/filter.c" /* the common archive has no tracer objects */
+
+#if defined(__x86_64__)
+#define HERE AUDIT_ARCH_X86_64
+#else
+#define HERE AUDIT_ARCH_AARCH64
+#endif
+#define DENIED (SECCOMP_RET_ERRNO | ENOSYS)
+
+static struct sock_filter program[BPF_MAXINSNS];
+static size_t program_len;
+static struct filter *filter;
+
+static uint32_t run(uint32_t arch, int nr, const uint64_t args[6])
+{
+    struct seccomp_data data = {.nr = nr, .arch = arch};
+    uint32_t acc = 0, word;
+    if (args)
+        memcpy(data.args, args, sizeof(data.args));
+    for (size_t pc = 0; pc < program_len; pc++) {
+        const struct sock_filter *in = &program[pc];
+        bool yes = false;
+        switch (in->code) {
+        case BPF_LD | BPF_W | BPF_ABS:
+            assert_true(in->k % 4 == 0 && in->k < sizeof(data));
+            memcpy(&word, (char *)&data + in->k, sizeof(word));
+            acc = word;
+            continue;
+        case BPF_ALU | BPF_AND | BPF_K:
+            acc &= in->k;
+            continue;
+        case BPF_RET | BPF_K:
+            return in->k;
+        case BPF_JMP | BPF_JA:
+            pc += in->k;
+            continue;
+        case BPF_JMP | BPF_JEQ | BPF_K:
+            yes = acc == in->k;
+            break;
+        case BPF_JMP | BPF_JGT | BPF_K:
+            yes = acc > in->k;
+            break;
+        case BPF_JMP | BPF_JGE | BPF_K:
+            yes = acc >= in->k;
+            break;
+        case BPF_JMP | BPF_JSET | BPF_K:
+            yes = acc & in->k;
+            break;
+        default:
+            fail_msg("instruction 0x%x", in->code);
+        }
+        pc += yes ? in->jt : in->jf;
+    }
+    fail_msg("the program has no end");
+    return 0;
+}
+
+static bool stops(uint32_t verdict)
+{
+    return (verdict & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_TRACE;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    int err = 0, fd = memfd_create("filter", MFD_CLOEXEC);
+    filter = filter_build(&err);
+    if (!filter || fd < 0 || seccomp_export_bpf(context(filter), fd))
+        return -1;
+    ssize_t got = pread(fd, program, sizeof(program), 0);
+    close(fd);
+    program_len = (size_t)got / sizeof(program[0]);
+    return got > 0 ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    filter_free(filter);
+    return 0;
+}
+
+static void test_every_number(void **state)
+{
+    (void)state;
+    for (int nr = 0; nr < NUMBERS_DENIED; nr++) {
+        const struct sysrow *row = systab_row(nr);
+        uint32_t verdict = run(HERE, nr, NULL);
+        bool right;
+        if (systab_passes(nr))
+            right = verdict == SECCOMP_RET_ALLOW;
+        else if (!row || row->handler == CALL_ENOSYS)
+            right = verdict == DENIED;
+        else if (row->traits & SYS_ARG_FILTER)
+            right = verdict == SECCOMP_RET_ALLOW; /* with every argument 0 */
+        else
+            right = stops(verdict);
+        if (!right)
+            fail_msg("number %d (%s): 0x%x", nr, systab_name(nr) ? systab_name(nr) : "?", verdict);
+    }
+}
+
+static void test_foreign_abi(void **state)
+{
+    (void)state;
+    for (int nr = 0; nr < 600; nr++) {
+        assert_int_equal(run(AUDIT_ARCH_I386, nr, NULL), DENIED);
+        assert_int_equal(run(AUDIT_ARCH_ARM, nr, NULL), DENIED);
+#if defined(__x86_64__)
+        assert_int_equal(run(HERE, nr | 0x40000000, NULL), DENIED); /* x32 */
+#endif
+    }
+}
+
+static void expect(int nr, int arg, uint64_t value, bool stop)
+{
+    uint64_t args[6] = {0};
+    args[arg] = value;
+    uint32_t verdict = run(HERE, nr, args);
+    if (stop ? !stops(verdict) : verdict != SECCOMP_RET_ALLOW)
+        fail_msg("%s(argument %d = 0x%llx): 0x%x", systab_name(nr), arg, (unsigned long long)value,
+                 verdict);
+}
+
+static void test_conditions(void **state)
+{
+    (void)state;
+    static const struct {
+        int nr, arg;
+    } sockaddr[] = {{SYS_sendto, 4},      {SYS_recvfrom, 4}, {SYS_getsockname, 1},
+                    {SYS_getpeername, 1}, {SYS_accept, 1},   {SYS_accept4, 1}};
+    for (size_t i = 0; i < sizeof(sockaddr) / sizeof(sockaddr[0]); i++) {
+        expect(sockaddr[i].nr, sockaddr[i].arg, 0, false);
+        expect(sockaddr[i].nr, sockaddr[i].arg, 0x7ffd12345678, true);
+        expect(sockaddr[i].nr, sockaddr[i].arg, 1ULL << 32, true); /* low half zero */
+        expect(sockaddr[i].nr, 5, 1, false);
+    }
+    /* the commands from the kernel's headers, with garbage in the unused half of the register */
+    static const uint32_t trapped[] = {FS_IOC_SETFLAGS,
+                                       FS_IOC_FSSETXATTR,
+                                       FS_IOC_SETVERSION,
+                                       FIDEDUPERANGE,
+                                       FITRIM,
+                                       FIFREEZE,
+                                       FITHAW,
+                                       _IOR('X', 125, uint32_t),
+                                       _IOWR('f', 15, char[40]),
+                                       _IO('f', 17),
+                                       _IOW('f', 16, uint64_t),
+                                       _IOR('f', 19, char[12]),
+                                       _IOW('f', 133, char[128])};
+    for (size_t i = 0; i < sizeof(trapped) / sizeof(trapped[0]); i++) {
+        expect(SYS_ioctl, 1, trapped[i], true);
+        expect(SYS_ioctl, 1, trapped[i] | 0xdeadbeef00000000, true);
+        expect(SYS_ioctl, 0, trapped[i], false);
+    }
+    static const uint32_t passed[] = {0x5401 /* TCGETS */,
+                                      0x5413 /* TIOCGWINSZ */,
+                                      0x541b,
+                                      FS_IOC_GETFLAGS,
+                                      FS_IOC_FSGETXATTR,
+                                      FS_IOC_FIEMAP,
+                                      FICLONE,
+                                      FICLONERANGE,
+                                      FIBMAP};
+    for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
+        expect(SYS_ioctl, 1, passed[i], false);
+    expect(SYS_clone, 0, CLONE_UNTRACED, true);
+    expect(SYS_clone, 0, CLONE_UNTRACED | CLONE_VM | CLONE_VFORK | SIGCHLD, true);
+    expect(SYS_clone, 0, (uint32_t)~CLONE_UNTRACED, false);
+    for (int option = 1; option < 80; option++)
+        expect(SYS_prctl, 0, (unsigned)option, option == PR_SET_DUMPABLE);
+    expect(SYS_prctl, 0, PR_SET_DUMPABLE | 0xdeadbeef00000000, true);
+}
+
+/* ---- the same in the kernel ---------------------------------------------------------------- */
+
+/* A child under the filter; returns its wait status. */
+static int in_child(void (*body)(void))
+{
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(10);
+        if (filter_load(filter))
+            _exit(99);
+        body();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+#define MUST(n, expression) ((expression) ? (void)0 : _exit(n))
+
+static void untraced_body(void)
+{
+    char buf[64];
+    int fds[2];
+    MUST(1, syscall(SYS_pipe2, fds, 0) == 0);
+    MUST(2, write(fds[1], "x", 1) == 1 && read(fds[0], buf, 1) == 1);
+    MUST(3, syscall(SYS_getpid) > 0);
+    /* nobody traces: a call of the table does not run at all */
+    MUST(4, syscall(SYS_openat, AT_FDCWD, "/", O_RDONLY) < 0 && errno == ENOSYS);
+    MUST(5, syscall(SYS_getcwd, buf, sizeof(buf)) < 0 && errno == ENOSYS);
+    const long unknown[] = {470, 480, 512, 520, 545, 547, 600, 1023, 5000};
+    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
+        MUST(6, syscall(unknown[i], 0, 0, 0, 0, 0, 0) < 0 && errno == ENOSYS);
+    const long denied[] = {425, 426, 427, 444};
+    for (size_t i = 0; i < sizeof(denied) / sizeof(denied[0]); i++)
+        MUST(7, syscall(denied[i], 0, 0, 0, 0, 0, 0) < 0 && errno == ENOSYS);
+#if defined(__x86_64__)
+    MUST(8, syscall(0x40000000 | SYS_getpid) < 0 && errno == ENOSYS);
+#endif
+}
+
+static void test_untraced(void **state)
+{
+    (void)state;
+    assert_int_equal(in_child(untraced_body), 0);
+}
+
+static void test_no_new_privs(void **state)
+{
+    (void)state;
+    int before = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), status = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        int want = may_filter_without_nnp() ? before : 1;
+        if (filter_load(filter))
+            _exit(99);
+        _exit(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == want ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    /* and for an ordinary user, whose filter is built as that user */
+    pid = fork();
+    if (pid == 0) {
+        int err = 0;
+        if (geteuid() == 0 && (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534)))
+            _exit(98);
+        struct filter *own = filter_build(&err);
+        if (!own || filter_load(own))
+            _exit(99);
+        _exit(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+#if defined(__x86_64__)
+static long int80(long nr)
+{
+    long result;
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(nr) : "memory", "r8", "r9", "r10", "r11");
+    return (int)result;
+}
+
+static void int80_body(void)
+{
+    MUST(1, int80(20) == -ENOSYS); /* getpid */
+    MUST(2, int80(5) == -ENOSYS);  /* open, the number of our fstat */
+}
+
+static void test_int80(void **state)
+{
+    (void)state;
+    int status = in_child(int80_body);
+    /* a kernel without the 32-bit ABI kills the program: nothing reached the host either */
+    if (!(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV))
+        assert_int_equal(status, 0);
+}
+
+/* Under a tracer every unconditional row stops exactly once, and an answered call does not run. */
+#define ANSWER 4242
+
+static void traced_body(void)
+{
+    for (int nr = 0; nr <= systab_newest; nr++) {
+        const struct sysrow *row = systab_row(nr);
+        if (row && row->handler != CALL_ENOSYS && !(row->traits & SYS_ARG_FILTER))
+            MUST(1, syscall(nr, -1, 0, 0, 0, 0, 0) == ANSWER);
+    }
+    MUST(2, syscall(SYS_getppid) != ANSWER);
+    MUST(3, syscall(600) < 0 && errno == ENOSYS);
+    MUST(4, syscall(425, 0, 0) < 0 && errno == ENOSYS);
+}
+
+static int expected_stops(void)
+{
+    int count = 0;
+    for (int i = 0; i < systab_rows(); i++) {
+        const struct sysrow *row = systab_at(i);
+        count += row->nr >= 0 && row->handler != CALL_ENOSYS && !(row->traits & SYS_ARG_FILTER);
+    }
+    return count;
+}
+
+static void test_traced(void **state)
+{
+    (void)state;
+    int status = 0, count = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(20);
+        if (ptrace(PTRACE_TRACEME, 0, 0, 0) || raise(SIGSTOP) || filter_load(filter))
+            _exit(99);
+        traced_body();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSTOPPED(status));
+    assert_int_equal(ptrace(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACESECCOMP | PTRACE_O_EXITKILL),
+                     0);
+    for (;;) {
+        assert_int_equal(ptrace(PTRACE_CONT, pid, 0, 0), 0);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (!WIFSTOPPED(status))
+            break;
+        assert_int_equal(status >> 8, SIGTRAP | PTRACE_EVENT_SECCOMP << 8);
+        struct user_regs_struct regs;
+        assert_int_equal(ptrace(PTRACE_GETREGS, pid, 0, &regs), 0);
+        assert_non_null(systab_row((long)regs.orig_rax));
+        regs.orig_rax = (unsigned long long)-1;
+        regs.rax = ANSWER;
+        assert_int_equal(ptrace(PTRACE_SETREGS, pid, 0, &regs), 0);
+        count++;
+    }
+    assert_int_equal(status, 0);
+    assert_int_equal(count, expected_stops());
+}
+#endif
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_number),
+        cmocka_unit_test(test_foreign_abi),
+        cmocka_unit_test(test_conditions),
+        cmocka_unit_test(test_untraced),
+        cmocka_unit_test(test_no_new_privs),
+#if defined(__x86_64__)
+        cmocka_unit_test(test_int80),
+        cmocka_unit_test(test_traced),
+#endif
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
