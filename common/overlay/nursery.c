@@ -25,6 +25,8 @@ int overlay_nursery(struct overlay *o, int dir_fd, char *name, size_t cap)
     r = fd < 0 ? fd : sys_fstat(fd, &made);
     if (r == 0 && (made.st_uid != st.st_uid || made.st_gid != st.st_gid))
         r = sys_fchownat(fd, "", st.st_uid, st.st_gid, AT_EMPTY_PATH);
+    if (r == -EPERM && o->s->uid != 0)
+        r = 0; /* a group that an ordinary user is not in: the new object gets his own */
     if (r == 0)
         r = copy_xattrs(sys_fd_path(from, dir_fd), sys_fd_path(to, fd), true);
     if (r == 0)

@@ -43,7 +43,7 @@ int spot_made(struct overlay *o, struct spot *spot, struct vnode *node)
 {
     int r = sys_fstatat(spot->dir, spot->name, &node->st, AT_SYMLINK_NOFOLLOW);
     if (r < 0)
-        return r;
+        return spot_look(o, spot, node); /* it is made all the same */
     settle(o, node, true);
     return 0;
 }
