@@ -57,15 +57,16 @@ EOT
 }
 
 @test "the terminal's size arrives and changes" {
-    on_pty env PS1='$ ' /bin/bash --norc --noprofile -i <<'EOT'
-expect \$ 
-send trap 'stty size; echo got' WINCH; stty size
+    on_pty /bin/bash -c 'trap "stty size; echo resized" WINCH; stty size; echo ready
+        trap "exit 5" INT; while :; do sleep 0.2; done' <<'EOT'
 expect 24 100
+expect ready
+sleep 0.3
 resize 33 77
-send sleep 0.1
 expect 33 77
-send exit
-status 0
+expect resized
+key C
+status 5
 EOT
 }
 

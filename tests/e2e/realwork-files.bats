@@ -16,7 +16,7 @@ fixture() {
     wh "$L1" tree/d7 && wh "$U" tree/d8/f8
     chmod 600 "$L2/tree/d9/f9"
     find "$L2" -exec touch -h -d '2010-01-01 00:00:01 UTC' {} +
-    touch -h -d '2010-01-01 00:00:03 UTC' "$L1/tree/d3/f3" "$U/tree/d5" "$L1/tree/d3" "$L1/tree" \
+    touch -h -d '2010-01-01 00:00:03 UTC' "$L1/tree/d3/f3" "$L1/tree/d41/f1" "$U/tree/d5/new" "$U/tree/d5" "$L1/tree/d3" "$L1/tree" \
         "$U/tree" "$U/tree/d8"
     # what the union must look like, as a plain tree
     P=$T/home/plain

@@ -125,7 +125,7 @@ EOT
 
 @test "compilers and archives: ar, ld, strip on lower objects" {
     mk "$L2/a.c" 'int a(void) { return 5; }' && mk "$L1/main.c" 'int a(void); int main(void) { return a(); }'
-    shows 'PATH=/usr/bin:$PATH; cc -c a.c && ar rcs liba.a a.o && cc -O2 -o prog main.c liba.a && ./prog; echo $?; strip prog && ./prog; echo $?; rm *.o; ls' <<'EOT'
+    shows 'PATH=/usr/bin:$PATH; cc -c a.c && /usr/bin/ar rcs liba.a a.o && cc -O2 -o prog main.c liba.a && ./prog; echo $?; strip prog && ./prog; echo $?; rm *.o; ls' <<'EOT'
 5
 5
 a.c
