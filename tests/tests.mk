@@ -57,9 +57,13 @@ $(BUILD)/asan/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -std=gnu11 $(WARNINGS) -O1 -g $(SANITIZE) -c $< -o $@
 
-$(BUILD)/unit-asan/%: tests/unit/%.c $(wildcard tests/unit/*.h) $(COMMON_ASAN)
+$(BUILD)/asan/common.a: $(COMMON_ASAN)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/unit-asan/%: tests/unit/%.c $(wildcard tests/unit/*.h) $(BUILD)/asan/common.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Itests/unit -std=gnu11 $(WARNINGS) -O1 -g $(SANITIZE) $< $(COMMON_ASAN) \
+	$(CC) $(CPPFLAGS) -Itests/unit -std=gnu11 $(WARNINGS) -O1 -g $(SANITIZE) $< $(BUILD)/asan/common.a \
 		-lcmocka -lseccomp -o $@
 
 .PRECIOUS: $(BUILD)/asan/%.o
