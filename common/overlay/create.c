@@ -62,6 +62,16 @@ static int opaque_child(struct overlay *o, int dir, const char *name, struct hel
     return r;
 }
 
+static void unmake_dir(struct overlay *o, int dir, const char *name)
+{
+    int fd = sys_openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (fd >= 0) {
+        overlay_clear_marks(o, fd);
+        sys_close(fd);
+    }
+    sys_unlinkat(dir, name, AT_REMOVEDIR);
+}
+
 static int make_staged(struct overlay *o, struct caller *who, struct spot *spot,
                        const struct making *m)
 {
@@ -81,13 +91,7 @@ static int make_staged(struct overlay *o, struct caller *who, struct spot *spot,
             sys_close(held.fd);
         }
         if (r < 0 && m->kind == MAKE_DIR) {
-            int child =
-                sys_openat(fd, spot->name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-            if (child >= 0) {
-                overlay_clear_marks(o, child);
-                sys_close(child);
-            }
-            sys_unlinkat(fd, spot->name, AT_REMOVEDIR);
+            unmake_dir(o, fd, spot->name);
         } else if (r < 0) {
             sys_unlinkat(fd, spot->name, 0);
         }
@@ -111,13 +115,15 @@ static int make_in_place(struct overlay *o, struct caller *who, struct spot *spo
         struct held_dir child = {.fd = -1};
         r = opaque_child(o, spot->dir, spot->name, &child);
         if (r < 0) { /* the marker beside it goes on hiding the lower one */
-            sys_unlinkat(spot->dir, spot->name, AT_REMOVEDIR);
+            unmake_dir(o, spot->dir, spot->name);
             return r;
         }
         release_dir(&child);
         sys_close(child.fd);
     }
-    return overlay_take_whiteout(o, spot->dir, spot->name);
+    /* Where it cannot be taken away, it stays: beside the new object it hides nothing else. */
+    overlay_take_whiteout(o, spot->dir, spot->name);
+    return 0;
 }
 
 int make_at(struct overlay *o, struct caller *who, const struct vnode *node, struct spot *spot,
@@ -131,7 +137,7 @@ int make_at(struct overlay *o, struct caller *who, const struct vnode *node, str
     if (way.object) {
         r = make_staged(o, who, spot, m);
         if (r == 0 && way.prefix)
-            r = overlay_take_whiteout(o, spot->dir, spot->name);
+            overlay_take_whiteout(o, spot->dir, spot->name);
     } else {
         r = make_in_place(o, who, spot, m, way.prefix);
     }
@@ -309,9 +315,11 @@ static int end_staged(struct overlay *o, const struct vfs_pending *pending, cons
     nursery_name(nursery, sizeof(nursery), pending->slot);
     int fd = sys_openat(o->work_fd, nursery, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (fd < 0)
-        return made ? -EEXIST : 0;
-    int r = 0;
-    bool there = sys_fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+        return made ? fd : 0;
+    int r = sys_fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW);
+    bool there = r == 0;
+    if (!made)
+        r = 0;
     if (made && there) {
         int dir = pending_dir(o, pending);
         r = dir < 0 ? dir : swap_in(o, fd, dir, name);
@@ -321,7 +329,7 @@ static int end_staged(struct overlay *o, const struct vfs_pending *pending, cons
         if (r == -ENOENT || r == -ENOTDIR)
             r = -EEXIST;
     }
-    if (there && (!made || r < 0))
+    if (!made || r < 0)
         sys_unlinkat(fd, name, 0);
     overlay_nursery_drop(o, fd, nursery);
     return r;
@@ -329,17 +337,15 @@ static int end_staged(struct overlay *o, const struct vfs_pending *pending, cons
 
 /* The marker goes only while the new object is there: it may have been removed again already, and
  * the marker then stands for that removal. */
-static int end_prefix(struct overlay *o, const struct vfs_pending *pending, const char *name)
+static void end_prefix(struct overlay *o, const struct vfs_pending *pending, const char *name)
 {
     struct stat st;
     int dir = pending_dir(o, pending);
     if (dir < 0)
-        return 0;
-    int r = 0;
+        return;
     if (sys_fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !is_whiteout_stat(&st))
-        r = overlay_take_whiteout(o, dir, name);
+        overlay_take_whiteout(o, dir, name);
     sys_close(dir);
-    return r;
 }
 
 int overlay_create_end(struct vfs *fs, struct caller *who UNUSED, struct vfs_pending *pending,
@@ -357,7 +363,7 @@ int overlay_create_end(struct vfs *fs, struct caller *who UNUSED, struct vfs_pen
     if (pending->staged)
         r = end_staged(o, pending, name, result >= 0);
     if (r == 0 && result >= 0 && pending->whiteout)
-        r = end_prefix(o, pending, name);
+        end_prefix(o, pending, name);
     change_touch(o, pending->path, pending->len);
     overlay_ticket_drop(o, pending->ticket);
     pending->ticket = 0;

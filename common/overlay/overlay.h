@@ -19,6 +19,7 @@
 #define ORIGINS_MAX     4096 /* session table of upper inodes that stand for a lower one */
 #define RELOCATIONS_MAX 1024
 #define TICKETS_MAX     256
+#define OPAQUE_MAX      8192 /* lower directories whose opacity is remembered; a power of two */
 
 struct index; /* overlay/index.h */
 
@@ -35,11 +36,21 @@ struct relocation {
     int to_fd;
 };
 
+/* Whether a lower directory is opaque: taken as constant for the session. */
+struct opaque_entry {
+    u64 dev, ino;
+    u16 layer; /* + 1, 0 = free */
+    u8 opaque;
+};
+
 struct overlay {
     struct vfs vfs; /* first: struct vfs * and struct overlay * are the same place */
     const struct session *s;
     int layer_fd[LAYERS_MAX]; /* O_PATH on each layer's root, -1 where unused */
     int work_fd;              /* private directory on the upper's filesystem, -1 = read-only */
+    layer_set root_layers;    /* merged at the root */
+    layer_set mixed_layers;   /* with a directory that may hold xattr whiteouts (opaque=x) */
+    struct opaque_entry opaque[OPAQUE_MAX];
     struct index *index;
     u64 serial;               /* for temporary names in work */
     struct origin_entry origin[ORIGINS_MAX];
@@ -75,6 +86,12 @@ bool overlay_is_whiteout(struct overlay *o, unsigned layer, const char *rel,
 /* 1 where the directory `rel` of `layer` is opaque by xattr or by .wh..wh..opq, 0 where not, or
  * -EIO where it carries a mark that fuss does not follow (redirect, metacopy). */
 int overlay_is_opaque(struct overlay *o, unsigned layer, const char *rel);
+/* The same for a directory of a lower with stat `st`, remembered for the session. */
+int overlay_lower_opaque(struct overlay *o, unsigned layer, const char *rel,
+                         const struct stat *st);
+/* True where the regular file has its data elsewhere (metacopy): fuss does not follow that. */
+bool overlay_is_metacopy(struct overlay *o, unsigned layer, const char *rel,
+                         const struct stat *st);
 /* 1 where layer `layer` has a file ".wh.NAME" in directory `dir_rel` (wh names in force). */
 int overlay_has_wh(struct overlay *o, unsigned layer, const char *dir_rel, const char *name);
 /* True for xattr names of any overlay implementation: never shown, never copied up. */

@@ -1,0 +1,123 @@
+/* A session's layers, opened. */
+#include "overlay/overlay.h"
+#include "overlay/index.h"
+#include "base/sys.h"
+
+#define INDEX_BITS 16
+#define TEXT_SIZE  (1u << 20)
+
+static void fill_ops(struct vfs_ops *ops)
+{
+    ops->lookup = overlay_lookup;
+    ops->descend = overlay_descend;
+    ops->root = overlay_root;
+    ops->readlink = overlay_readlink;
+    ops->getattr = overlay_getattr;
+    ops->identify = overlay_identify;
+    ops->list = overlay_list;
+    ops->statfs = overlay_statfs;
+    ops->permission = overlay_permission;
+    ops->grab = overlay_grab;
+    ops->locate = overlay_locate;
+    ops->reverse = overlay_reverse;
+    ops->xattr_to_disk = overlay_xattr_to_disk;
+    ops->xattr_from_disk = overlay_xattr_from_disk;
+    ops->copy_up = overlay_copy_up;
+    ops->mkdir = overlay_mkdir;
+    ops->mknod = overlay_mknod;
+    ops->symlink = overlay_symlink;
+    ops->link = overlay_link;
+    ops->unlink = overlay_unlink;
+    ops->rmdir = overlay_rmdir;
+    ops->rename = overlay_rename;
+    ops->create_begin = overlay_create_begin;
+    ops->create_end = overlay_create_end;
+}
+
+/* Which layers show at the root: a `.wh..wh..opq` there hides the deeper ones. Overlay xattrs of a
+ * layer's root are not looked at, as in the kernel, but for the "mixed" mark. */
+static void merge_roots(struct overlay *o)
+{
+    o->root_layers = 0;
+    for (unsigned i = 0; i < o->s->nlayers; i++) {
+        struct stat st;
+        if (o->layer_fd[i] < 0)
+            continue;
+        o->root_layers |= layer_bit(i);
+        overlay_is_opaque(o, i, "");
+        if (overlay_wh_names(o) &&
+            sys_fstatat(o->layer_fd[i], OPAQUE_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0)
+            break;
+    }
+}
+
+int overlay_init(struct overlay *o, const struct session *s, int *bad_layer)
+{
+    u64 key = 0;
+    memset(o, 0, sizeof(*o));
+    o->s = s;
+    o->work_fd = -1;
+    o->vfs.name = "overlay";
+    fill_ops(&o->vfs.ops);
+    for (unsigned i = 0; i < LAYERS_MAX; i++)
+        o->layer_fd[i] = -1;
+    for (unsigned i = 0; i < s->nlayers; i++) {
+        if (!s->layer[i].in_use)
+            continue;
+        int fd =
+            sys_openat(AT_FDCWD, session_layer_path(s, i), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+        if (fd < 0) {
+            *bad_layer = (int)i;
+            overlay_fini(o);
+            return fd;
+        }
+        o->layer_fd[i] = fd;
+    }
+    if (!s->read_only) {
+        o->work_fd =
+            sys_openat(AT_FDCWD, session_text(s, s->work), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+        if (o->work_fd < 0) {
+            *bad_layer = 0;
+            int r = o->work_fd;
+            overlay_fini(o);
+            return r;
+        }
+    }
+    SYS3(SYS_getrandom, &key, sizeof(key), 0);
+    void *memory = sys_map(index_size(INDEX_BITS));
+    o->text = sys_map(TEXT_SIZE);
+    o->text_size = TEXT_SIZE;
+    if (!memory || !o->text) {
+        *bad_layer = -1;
+        if (memory)
+            sys_unmap(memory, index_size(INDEX_BITS));
+        overlay_fini(o);
+        return -ENOMEM;
+    }
+    o->index = index_init(memory, INDEX_BITS, key);
+    merge_roots(o);
+    return 0;
+}
+
+void overlay_fini(struct overlay *o)
+{
+    for (unsigned i = 0; i < LAYERS_MAX; i++) {
+        if (o->layer_fd[i] >= 0)
+            sys_close(o->layer_fd[i]);
+        o->layer_fd[i] = -1;
+    }
+    for (u32 i = 0; i < o->norelocs; i++) {
+        if (o->reloc[i].to_fd >= 0)
+            sys_close(o->reloc[i].to_fd);
+    }
+    o->norelocs = 0;
+    if (o->work_fd >= 0)
+        sys_close(o->work_fd);
+    o->work_fd = -1;
+    if (o->text)
+        sys_unmap(o->text, o->text_size);
+    o->text = NULL;
+    if (o->index)
+        sys_unmap(o->index, index_size(INDEX_BITS));
+    o->index = NULL;
+}

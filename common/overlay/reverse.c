@@ -1,0 +1,107 @@
+/* From a real object back to the name it shows, across copy-ups and renames. */
+#include "overlay/overlay.h"
+#include "base/sys.h"
+
+static const char deleted_text[] = " (deleted)";
+
+/* Does the visible node stand for the real object st of `layer`? */
+static bool stands_for(struct overlay *o, const struct vnode *node, unsigned layer,
+                       const struct stat *st)
+{
+    struct stat shown;
+    if (!vnode_exists(node) || (node->st.st_mode & S_IFMT) != (st->st_mode & S_IFMT))
+        return false;
+    if (node->top == layer)
+        return dev_ino_equal(&node->st, st);
+    if (S_ISDIR(st->st_mode))
+        return (node->layers & layer_bit(layer)) != 0;
+    if (node->top != 0)
+        return false;
+    if (st->st_nlink > 1)
+        return true; /* copied up without an origin */
+    return overlay_getattr(&o->vfs, node, &shown) == 0 && dev_ino_equal(&shown, st);
+}
+
+/* The longest relocated prefix of a lower path; NULL where there is none. */
+static const struct relocation *relocation_of(struct overlay *o, const char *rel, const char **rest)
+{
+    const struct relocation *best = NULL;
+    size_t best_len = 0;
+    for (u32 i = 0; i < o->norelocs; i++) {
+        const struct relocation *r = &o->reloc[i];
+        const char *from = o->text + r->path, *tail;
+        size_t n = str_len(from);
+        if ((best && n < best_len) || !path_below(rel, from, &tail))
+            continue;
+        best = r;
+        best_len = n;
+        *rest = tail;
+    }
+    return best;
+}
+
+/* Where the relocated object is now: a path in the upper, as the kernel knows its directory. */
+static int relocated(struct overlay *o, const struct relocation *reloc, const char *rest,
+                     struct vnode *out)
+{
+    char link[SYS_FD_PATH], real[PATH_MAX];
+    const char *rel;
+    if (reloc->to_fd < 0)
+        return -ENOENT;
+    long n = sys_readlinkat(AT_FDCWD, sys_fd_path(link, reloc->to_fd), real, sizeof(real) - 1);
+    if (n < 0)
+        return (int)n;
+    real[n] = '\0';
+    if (session_layer_of(o->s, real, &rel) != 0)
+        return -ENOENT;
+    size_t len = str_len(real);
+    if (*rest && path_push(real, sizeof(real), &len, rest, str_len(rest)))
+        return -ENAMETOOLONG;
+    session_layer_of(o->s, real, &rel);
+    int r = overlay_descend(&o->vfs, rel, str_len(rel), out);
+    return r == -EAGAIN || (r == 0 && !vnode_exists(out)) ? -ENOENT : r;
+}
+
+int overlay_reverse(struct vfs *fs, unsigned layer, const char *rel, const struct stat *st,
+                    struct vnode *out)
+{
+    struct overlay *o = overlay_of(fs);
+    size_t len = str_len(rel), tail = sizeof(deleted_text) - 1;
+    const char *rest = NULL;
+    int r = overlay_descend(fs, rel, len, out);
+    if (r < 0 && r != -EAGAIN)
+        return r;
+    if (r == 0 && stands_for(o, out, layer, st))
+        return 0;
+    if (layer > 0) {
+        const struct relocation *reloc = relocation_of(o, rel, &rest);
+        if (reloc && relocated(o, reloc, rest, out) == 0 &&
+            (out->st.st_mode & S_IFMT) == (st->st_mode & S_IFMT))
+            return 0;
+    }
+    if (len > tail && str_eq(rel + len - tail, deleted_text))
+        len -= tail;
+    out->fs = fs;
+    out->top = VNODE_ABSENT;
+    out->len = len < sizeof(out->path) ? len : 0;
+    memmove(out->path, rel, out->len);
+    out->path[out->len] = '\0';
+    return -ENOENT;
+}
+
+int overlay_relocate(struct overlay *o, const char *rel, int to_fd)
+{
+    size_t n = str_len(rel) + 1;
+    int fd = -1;
+    if (o->norelocs == RELOCATIONS_MAX || n > o->text_size - o->text_len)
+        return 0; /* handles of that directory then count as removed */
+    if (to_fd >= 0) {
+        fd = (int)SYS3(SYS_fcntl, to_fd, F_DUPFD_CLOEXEC, 0);
+        if (fd < 0)
+            return fd;
+    }
+    memcpy(o->text + o->text_len, rel, n);
+    o->reloc[o->norelocs++] = (struct relocation){.path = o->text_len, .to_fd = fd};
+    o->text_len += (u32)n;
+    return 0;
+}
