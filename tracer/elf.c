@@ -1,0 +1,72 @@
+#include "tracer/elf.h"
+
+#include <elf.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PHDRS_MAX    512       /* the kernel takes 64 KiB of them; real files have a dozen */
+#define LOADER_BYTES (4 << 20) /* of a loader searched; they have 100 to 1000 KiB */
+
+#ifdef __x86_64__
+#define MACHINE EM_X86_64
+#else
+#define MACHINE EM_AARCH64
+#endif
+
+static bool runs_as_32(u16 machine)
+{
+    return machine == EM_386 || machine == EM_ARM || machine == EM_X86_64;
+}
+
+void elf_read(int fd, struct elf *out)
+{
+    Elf64_Ehdr h;
+    out->kind = ELF_NONE;
+    out->interp[0] = '\0';
+    /* e_machine lies at the same place in both classes. */
+    ssize_t n = pread(fd, &h, sizeof(h), 0);
+    if (n < (ssize_t)sizeof(Elf32_Ehdr) || memcmp(h.e_ident, ELFMAG, SELFMAG) != 0)
+        return;
+    if (h.e_ident[EI_CLASS] == ELFCLASS32) {
+        if (h.e_ident[EI_DATA] == ELFDATA2LSB && runs_as_32(h.e_machine))
+            out->kind = ELF_32;
+        return;
+    }
+    if (n < (ssize_t)sizeof(h) || h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_machine != MACHINE ||
+        (h.e_type != ET_EXEC && h.e_type != ET_DYN) || h.e_phentsize != sizeof(Elf64_Phdr))
+        return;
+    out->kind = ELF_NATIVE;
+    for (unsigned i = 0; i < h.e_phnum && i < PHDRS_MAX; i++) {
+        Elf64_Phdr p;
+        if (pread(fd, &p, sizeof(p), (off_t)(h.e_phoff + i * sizeof(p))) != (ssize_t)sizeof(p))
+            return;
+        if (p.p_type != PT_INTERP)
+            continue;
+        if (p.p_filesz < 2 || p.p_filesz > sizeof(out->interp) ||
+            pread(fd, out->interp, p.p_filesz, (off_t)p.p_offset) != (ssize_t)p.p_filesz ||
+            out->interp[p.p_filesz - 1] != '\0')
+            out->interp[0] = '\0';
+        return;
+    }
+}
+
+bool elf_loader_takes_argv0(int fd)
+{
+    /* Both loaders compare their options with this text (musl without the dashes). */
+    static const char option[] = "argv0";
+    char buf[1 << 14];
+    size_t kept = 0;
+    for (off_t at = 0; at < LOADER_BYTES;) {
+        ssize_t n = pread(fd, buf + kept, sizeof(buf) - kept, at);
+        if (n <= 0)
+            return false;
+        at += n;
+        size_t have = kept + (size_t)n;
+        if (memmem(buf, have, option, sizeof(option)))
+            return true;
+        kept = min_size(have, sizeof(option) - 1);
+        memmove(buf, buf + have - kept, kept);
+    }
+    return false;
+}

@@ -1,0 +1,23 @@
+/* What exec has to know of an ELF file: whether it can run here, and who loads it. */
+#ifndef FUSS_TRACER_ELF_H
+#define FUSS_TRACER_ELF_H
+
+#include "base/base.h"
+
+enum elf_kind {
+    ELF_NONE,   /* no ELF file, or a broken or foreign one: the kernel says what it thinks of it */
+    ELF_NATIVE, /* 64-bit, of this machine */
+    ELF_32,     /* 32-bit code that this machine's kernel would run: i386, x32, arm */
+};
+
+struct elf {
+    enum elf_kind kind;
+    char interp[PATH_MAX]; /* PT_INTERP, "" where there is none */
+};
+
+/* Reads the headers of the open file; never fails: what cannot be read is ELF_NONE. */
+void elf_read(int fd, struct elf *out);
+/* True where the program loader `fd` takes --argv0 (glibc 2.33, musl 1.2.3 and newer). */
+bool elf_loader_takes_argv0(int fd);
+
+#endif

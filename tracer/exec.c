@@ -1,0 +1,469 @@
+/* execve and execveat: the kernel resolves the program, the "#!" interpreter and the ELF
+ * interpreter by itself and knows nothing of the union. Where any of them lies there, the program
+ * is made to run what it would have found, with the words that it would have seen. */
+#include "base/str.h"
+#include "base/sys.h"
+#include "tracer/elf.h"
+#include "tracer/execargs.h"
+#include "tracer/inject.h"
+#include "tracer/remote.h"
+#include "tracer/script.h"
+#include "tracer/supervise.h"
+#include "vfs/access.h"
+#include <elf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifndef AT_EXECVE_CHECK
+#define AT_EXECVE_CHECK 0x10000 /* Linux 6.14 */
+#endif
+
+/* What exec_event needs to know once the program runs. */
+struct exec_plan {
+    char exe[PATH_MAX];  /* virtual path of the program where the kernel's own link says another */
+    char said[PATH_MAX]; /* what AT_EXECFN shall say, "" = leave it */
+};
+
+/* An exec under way. */
+struct execution {
+    struct task *task;
+    struct call *call;
+    struct exec_plan *plan;
+    struct exec_args args;
+    char name[PATH_MAX];  /* the file as said: what a script's interpreter is given */
+    char real[PATH_MAX];  /* what the kernel gets for it */
+    struct place *place;  /* of the file at hand */
+    int by_fd;            /* the file at hand is this descriptor of the program, else -1 */
+    bool touched;         /* an interpreter is not what the kernel would find */
+    bool argued;          /* args differ from the program's own list */
+    bool closing;         /* the name is one of a descriptor that the exec closes */
+    unsigned depth;       /* scripts so far */
+    struct place loader;  /* of the ELF interpreter */
+    char argv0[PATH_MAX]; /* room for run_loader */
+};
+
+static void complain(const char *path, const char *why)
+{
+    dprintf(STDERR_FILENO, "fuss: %s: %s\n", path, why);
+}
+
+/* -- the file at hand ----------------------------------------------------------------------------
+ */
+
+static bool ours(const struct place *p)
+{
+    return p->in_union || p->crossed;
+}
+
+/* May the caller execute it? Also for files that the kernel itself will not be asked to run. */
+static int may_execute(struct execution *x)
+{
+    struct place *p = x->place;
+    struct caller *who = &x->task->who;
+    if (p->in_union && p->exists)
+        return p->node.fs->ops.permission(p->node.fs, who, &p->node, X_OK);
+    if (x->by_fd >= 0)
+        return 0; /* opened for this, and not reachable by a name that could be asked */
+    who->ops.assume(who);
+    int err = sys_faccessat2(AT_FDCWD, p->path, X_OK, AT_EACCESS);
+    who->ops.resume(who);
+    return err;
+}
+
+/* Judges a file of the union as exec does, and says its real path. */
+static int check_file(struct caller *who, struct place *p, char *real, size_t cap)
+{
+    if (!p->in_union)
+        return str_copy(real, cap, p->path) < 0 ? -ENAMETOOLONG : 0;
+    if (!p->exists)
+        return -ENOENT;
+    if (vnode_is_link(&p->node))
+        return -ELOOP;
+    if (!S_ISREG(p->node.st.st_mode))
+        return -EACCES;
+    int err = p->node.fs->ops.permission(p->node.fs, who, &p->node, X_OK);
+    long n = err ? err : p->node.fs->ops.locate(p->node.fs, &p->node, real, cap);
+    return n < 0 ? (int)n : 0;
+}
+
+/* Opens what `fd` names for reading; the supervisor never opens a fifo or a device. -EPERM and a
+ * line of complaint where it may be executed and not read. */
+static int open_regular(int fd, const char *name)
+{
+    char path[SYS_FD_PATH];
+    struct stat st;
+    int err = sys_fstat(fd, &st);
+    if (err)
+        return err;
+    if (!S_ISREG(st.st_mode))
+        return -EACCES;
+    sys_fd_path(path, fd);
+    int r = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOATIME, 0);
+    if (r == -EPERM)
+        r = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    if (r == -EACCES && (st.st_mode & 0111) && geteuid() != 0) {
+        complain(name, "may be executed but not read, so that its calls could not be followed; "
+                       "make it readable or run fuss as root");
+        r = -EPERM;
+    }
+    return r;
+}
+
+static int open_place(const struct place *p, const char *name)
+{
+    int fd = p->in_union ? p->node.fs->ops.grab(p->node.fs, &p->node)
+                         : sys_openat(AT_FDCWD, p->path, O_PATH | O_CLOEXEC, 0);
+    if (fd < 0)
+        return fd;
+    int r = open_regular(fd, name);
+    sys_close(fd);
+    return r;
+}
+
+static int open_file(struct execution *x)
+{
+    struct caller *who = &x->task->who;
+    if (x->by_fd < 0)
+        return open_place(x->place, x->name);
+    int fd = who->ops.fd_get(who, x->by_fd);
+    if (fd < 0)
+        return fd;
+    int r = open_regular(fd, x->name);
+    who->ops.fd_put(who, fd);
+    return r;
+}
+
+/* Resolves an interpreter: its path is virtual and starts from the program's cwd. */
+static int find_interpreter(struct execution *x, const char *path, struct place *p)
+{
+    struct call *c = x->call;
+    int err = 0;
+    if (path[0] != '/')
+        err = walk_base(c->view, c->who, AT_FDCWD, c->base, sizeof(c->base), p);
+    if (!err)
+        err = walk(c->view, c->who, path[0] == '/' ? "/" : c->base, path, WALK_FOLLOW, p);
+    if (!err && !p->exists)
+        err = -ENOENT;
+    return err;
+}
+
+static int load_args(struct execution *x)
+{
+    return exec_args_load(&x->args, x->task, x->call->arg[x->call->row->path + 1]);
+}
+
+/* -- scripts -------------------------------------------------------------------------------------
+ */
+
+/* The script at hand gives way to its interpreter. */
+static int run_script(struct execution *x, const struct script *s)
+{
+    int err = x->depth++ == SCRIPT_DEPTH ? -ELOOP : may_execute(x);
+    if (!err && x->closing)
+        err = -ENOENT; /* the interpreter could not open it */
+    x->closing = false;
+    if (!err)
+        err = load_args(x);
+    if (err)
+        return err;
+    exec_args_drop_first(&x->args);
+    err = exec_args_push(&x->args, x->name);
+    if (!err && s->has_arg)
+        err = exec_args_push(&x->args, s->arg);
+    if (!err)
+        err = exec_args_push(&x->args, s->interp);
+    if (err)
+        return err;
+    x->argued = true;
+    str_copy(x->name, sizeof(x->name), s->interp);
+    x->by_fd = -1;
+    x->place = &x->call->place2;
+    err = find_interpreter(x, s->interp, x->place);
+    x->touched |= ours(x->place);
+    return err;
+}
+
+/* -- ELF -----------------------------------------------------------------------------------------
+ */
+
+/* True where the kernel, given the loader's path, would find the very same file. */
+static bool same_natively(const struct place *p, const char *path)
+{
+    struct stat host, st;
+    if (!ours(p))
+        return true;
+    if (path[0] != '/' || sys_fstatat(AT_FDCWD, path, &host, 0))
+        return false;
+    if (p->in_union)
+        return dev_ino_equal(&host, &p->node.st);
+    return sys_fstatat(AT_FDCWD, p->path, &st, 0) == 0 && dev_ino_equal(&host, &st);
+}
+
+/* The program at hand gives way to its loader, which lies in the union and opens the program
+ * itself, by a path that it resolves as any other program does. */
+static int run_loader(struct execution *x, const char *loader)
+{
+    struct caller *who = &x->task->who;
+    int err = may_execute(x);
+    if (!err)
+        err = load_args(x);
+    if (err)
+        return err;
+    long n = exec_args_first(&x->args, x->task, x->argv0, sizeof(x->argv0));
+    if (n == -EFAULT)
+        return -EFAULT;
+    int fd = open_place(&x->loader, loader);
+    if (fd < 0)
+        return fd == -EPERM ? -EACCES : fd;
+    bool takes_argv0 = elf_loader_takes_argv0(fd);
+    sys_close(fd);
+    exec_args_drop_first(&x->args);
+    if (x->by_fd >= 0 && !x->place->exists)
+        snprintf(x->plan->exe, sizeof(x->plan->exe), "/proc/self/fd/%d", x->by_fd);
+    else
+        str_copy(x->plan->exe, sizeof(x->plan->exe), x->place->path);
+    err = exec_args_push(&x->args, x->plan->exe);
+    if (!err && takes_argv0 && n >= 0) {
+        err = exec_args_push(&x->args, x->argv0);
+        if (!err)
+            err = exec_args_push(&x->args, "--argv0");
+    }
+    if (!err)
+        err = exec_args_push(&x->args, loader);
+    if (x->plan->exe[0] && !x->place->exists)
+        x->plan->exe[0] = '\0';
+    x->touched = x->argued = true;
+    x->by_fd = -1;
+    return err ? err : check_file(who, &x->loader, x->real, sizeof(x->real));
+}
+
+/* -- all of it -----------------------------------------------------------------------------------
+ */
+
+/* Follows scripts and loaders to the file that the kernel shall run: 0 with real, args and touched
+ * complete, or -errno. */
+static int unfold(struct execution *x)
+{
+    char head[SCRIPT_HEAD];
+    struct script script;
+    struct elf elf;
+    for (;;) {
+        int err = 0;
+        if (x->by_fd < 0)
+            err = check_file(&x->task->who, x->place, x->real, sizeof(x->real));
+        if (err)
+            return err;
+        int fd = open_file(x);
+        if (fd < 0)
+            return fd == -EPERM ? -EACCES : 0; /* else the kernel says what it thinks of it */
+        ssize_t n = pread(fd, head, sizeof(head), 0);
+        bool is_script = n > 0 && script_is(head, (size_t)n);
+        if (!is_script)
+            elf_read(fd, &elf);
+        sys_close(fd);
+        if (is_script) {
+            if (script_parse(head, (size_t)n, &script))
+                return 0;
+            err = run_script(x, &script);
+            if (err)
+                return err;
+            continue;
+        }
+        if (elf.kind == ELF_32) {
+            complain(x->name, "32-bit programs cannot be run inside the union (their calls would "
+                              "miss it); use a 64-bit build");
+            return -ENOEXEC;
+        }
+        if (elf.kind != ELF_NATIVE || !elf.interp[0])
+            return 0;
+        err = find_interpreter(x, elf.interp, &x->loader);
+        if (!ours(&x->loader) || (!err && same_natively(&x->loader, elf.interp)))
+            return 0;
+        return err ? err : run_loader(x, elf.interp);
+    }
+}
+
+static bool closes_on_exec(struct task *t, int fd)
+{
+    char entry[32], name[64], text[128] = {0};
+    snprintf(entry, sizeof(entry), "fdinfo/%d", fd);
+    int info = sys_openat(task_proc_fd(t), task_proc_name(t, entry, name), O_RDONLY | O_CLOEXEC, 0);
+    if (info < 0)
+        return false;
+    long n = sys_read(info, text, sizeof(text) - 1);
+    sys_close(info);
+    const char *flags = n > 0 ? strstr(text, "flags:") : NULL;
+    return flags && (strtoul(flags + 6, NULL, 8) & O_CLOEXEC);
+}
+
+/* The kernel's own name for a file given by descriptor (and path): what a script is called then. */
+static int name_by_fd(struct execution *x)
+{
+    struct call *c = x->call;
+    const char *said = c->by_fd ? "" : c->said;
+    int dirfd = c->row->dirfd >= 0 ? (int)c->arg[c->row->dirfd] : AT_FDCWD;
+    if (said[0] == '/' || dirfd == AT_FDCWD)
+        return str_copy(x->name, sizeof(x->name), said) < 0 ? -ENAMETOOLONG : 0;
+    int n =
+        snprintf(x->name, sizeof(x->name), said[0] ? "/dev/fd/%d/%s" : "/dev/fd/%d", dirfd, said);
+    x->closing = closes_on_exec(x->task, dirfd);
+    return n < (int)sizeof(x->name) ? 0 : -ENAMETOOLONG;
+}
+
+/* True where the kernel, given the program's own words, would open the very file at c->place. */
+static bool words_suffice(const struct execution *x)
+{
+    struct call *c = x->call;
+    const struct place *p = &c->place;
+    struct stat st;
+    char real[PATH_MAX], entry[64];
+    if (!p->in_union || !p->exists)
+        return !p->crossed;
+    if (p->node.fs->ops.locate(p->node.fs, &p->node, real, sizeof(real)) < 0 ||
+        !str_eq(real, p->path) || p->magic_fd >= 0)
+        return false;
+    if (c->said[0] == '/')
+        return sys_fstatat(AT_FDCWD, c->said, &st, 0) == 0 && dev_ino_equal(&st, &p->node.st);
+    if (c->row->dirfd >= 0 && (int)c->arg[c->row->dirfd] != AT_FDCWD)
+        return false;
+    int cwd = sys_openat(task_proc_fd(x->task), task_proc_name(x->task, "cwd", entry),
+                         O_PATH | O_CLOEXEC, 0);
+    if (cwd < 0)
+        return false;
+    bool same = sys_fstatat(cwd, c->said, &st, 0) == 0 && dev_ino_equal(&st, &p->node.st);
+    sys_close(cwd);
+    return same;
+}
+
+/* Lays path and arguments out in the program's scratch: 0, -errno, or 1 where the call has to be
+ * trapped again. */
+static int lay_out(struct execution *x)
+{
+    struct call *c = x->call;
+    bool again = false;
+    u64 argv;
+    size_t size = exec_args_image(&x->args, x->real, 0, NULL, &argv);
+    u64 at = scratch_get(x->task, size, &again);
+    if (again)
+        return 1;
+    char *image = at ? malloc(size) : NULL;
+    if (!image)
+        return -ENOMEM;
+    exec_args_image(&x->args, x->real, at, image, &argv);
+    int err = remote_poke(x->task, at, image, size);
+    free(image);
+    c->action = CALL_REWRITE;
+    c->new_nr = c->row->nr;
+    memcpy(c->new_arg, c->arg, sizeof(c->arg));
+    c->new_arg[c->row->path] = at;
+    c->new_arg[c->row->path + 1] = argv;
+    if (c->row->flags >= 0)
+        c->new_arg[c->row->flags] &= ~(u64)(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
+    return err;
+}
+
+static void decide(struct execution *x)
+{
+    struct call *c = x->call;
+    struct place *p = &c->place;
+    bool suffices = c->by_fd || words_suffice(x);
+    x->place = p;
+    x->by_fd = c->by_fd ? c->fd : -1;
+    if (!p->in_union && !p->exists && !c->by_fd) {
+        call_outside(c, false);
+        return;
+    }
+    int err = name_by_fd(x);
+    str_copy(x->plan->said, sizeof(x->plan->said), x->name);
+    if (!err)
+        err = unfold(x);
+    if (!err && suffices && !x->touched) {
+        call_pass(c);
+        return;
+    }
+    if (!err && x->argued) {
+        err = lay_out(x);
+    } else if (!err) {
+        str_copy(c->real, sizeof(c->real), x->real);
+        call_rewrite_path(c, c->row->path, c->real);
+    }
+    if (err == 1)
+        c->restart = true;
+    else if (err)
+        call_done(c, err);
+}
+
+void exec_dispatch(struct task *t, struct call *c)
+{
+    u64 known = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_EXECVE_CHECK;
+    if (call_flags(c) & ~known) {
+        call_pass(c);
+        return;
+    }
+    int err = call_resolve(c, call_follow(c));
+    if (err) {
+        call_done(c, err);
+        return;
+    }
+    struct execution *x = calloc(1, sizeof(*x));
+    struct exec_plan *plan = calloc(1, sizeof(*plan));
+    if (x && plan) {
+        x->task = t;
+        x->call = c;
+        x->plan = plan;
+        decide(x);
+        exec_args_free(&x->args);
+        if (c->action == CALL_REWRITE && !c->restart) {
+            t->extra = plan;
+            plan = NULL;
+            c->settle = true;
+        }
+    } else {
+        call_done(c, -ENOMEM);
+    }
+    free(plan);
+    free(x);
+}
+
+void exec_settle(struct task *t, struct call *c, long result)
+{
+    free(t->extra);
+    t->extra = NULL;
+    c->result = result;
+}
+
+/* The kernel noted the real path as the name of the program (AT_EXECFN, getauxval(3)): puts the
+ * name that the program was started by in its place, where it fits. */
+static void correct_execfn(struct task *t, const char *said)
+{
+    Elf64_auxv_t aux[64];
+    char entry[64], now[PATH_MAX];
+    int fd = sys_openat(task_proc_fd(t), task_proc_name(t, "auxv", entry), O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    long n = sys_read(fd, aux, sizeof(aux));
+    sys_close(fd);
+    for (long i = 0; i < n / (long)sizeof(aux[0]) && aux[i].a_type != AT_NULL; i++) {
+        if (aux[i].a_type != AT_EXECFN)
+            continue;
+        u64 at = aux[i].a_un.a_val;
+        long have = remote_read_str(t, now, at, sizeof(now));
+        if (have >= (long)strlen(said))
+            remote_poke(t, at, said, strlen(said) + 1);
+    }
+}
+
+void exec_event(struct task *t)
+{
+    struct exec_plan *plan = t->extra;
+    t->extra = NULL;
+    t->proc->exe[0] = '\0';
+    if (!plan)
+        return;
+    str_copy(t->proc->exe, sizeof(t->proc->exe), plan->exe);
+    if (plan->said[0])
+        correct_execfn(t, plan->said);
+    free(plan);
+}
