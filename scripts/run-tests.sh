@@ -12,6 +12,7 @@ USAGE
 }
 
 BUILD=build UNIT='' CHECKS='' E2E='' FULL='' FILES='*' JOBS=2 COMBOS=()
+args=("$@")
 while [ $# -gt 0 ]; do
     case $1 in
     --build) BUILD=$2 && shift ;;
@@ -29,6 +30,11 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+
+# The end-to-end matrix needs root for half of its rows.
+if [ -n "$E2E" ] && [ "$(id -u)" != 0 ] && sudo -n true 2>/dev/null; then
+    exec sudo -n env "PATH=$PATH" "$0" "${args[@]}"
+fi
 
 passed=0 failed=0 skipped=0
 OUT=$(mktemp -d /tmp/fuss-test.XXXXXX)
@@ -169,7 +175,13 @@ run_e2e() {
     while read -r row; do
         combo=${row%%:*}
         case $combo in
-        *-root-*) [ "$(id -u)" = 0 ] || { echo "not root: $combo left out" >&2 && continue; } ;;
+        *-root-*)
+            if [ "$(id -u)" != 0 ]; then
+                echo "not root: the tests of $combo are skipped" >&2
+                skipped=$((skipped + $(cat tests/e2e/*.bats | grep -c '^@test')))
+                continue
+            fi
+            ;;
         esac
         for file in tests/e2e/*.bats; do
             # shellcheck disable=SC2254
