@@ -316,19 +316,16 @@ static int end_staged(struct overlay *o, const struct vfs_pending *pending, cons
     int fd = sys_openat(o->work_fd, nursery, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (fd < 0)
         return made ? fd : 0;
-    int r = sys_fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW);
-    bool there = r == 0;
-    if (!made)
-        r = 0;
-    if (made && there) {
+    int r = made ? sys_fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) : 0;
+    if (made && r == 0) {
         int dir = pending_dir(o, pending);
         r = dir < 0 ? dir : swap_in(o, fd, dir, name);
         if (dir >= 0)
             sys_close(dir);
-        /* The parent went away meanwhile: said again, the call finds that out by itself. */
-        if (r == -ENOENT || r == -ENOTDIR)
-            r = -EEXIST;
     }
+    /* The parent went away meanwhile: said again, the call finds that out by itself. */
+    if (r == -ENOENT || r == -ENOTDIR)
+        r = -EEXIST;
     if (!made || r < 0)
         sys_unlinkat(fd, name, 0);
     overlay_nursery_drop(o, fd, nursery);
