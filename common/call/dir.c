@@ -73,7 +73,6 @@ static int build(struct call *c, struct dir_snapshot **out)
         listing_free(&s->list);
         return err;
     }
-    listing_seal(&s->list);
     if (++d->serial >= INT32_MAX)
         d->serial = 1;
     s->serial = d->serial;

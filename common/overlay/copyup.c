@@ -228,6 +228,7 @@ int copy_up_into(struct overlay *o, int dir, struct vnode *node, u64 size_hint)
         r = copy_file(o, dir, name, node, size_hint);
     else
         r = copy_special(o, dir, name, node);
+    change_touch(o, node->path, node->len);
     if (r < 0 && r != -EEXIST)
         return r;
     r = sys_fstatat(dir, name, &node->st, AT_SYMLINK_NOFOLLOW);

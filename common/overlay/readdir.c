@@ -157,6 +157,7 @@ int overlay_list(struct vfs *fs, const struct vnode *dir, struct listing *out)
         r = add_layer(&m, memory);
     }
     sys_unmap(memory, size);
+    listing_seal(out);
     return r < 0 ? r : 0;
 }
 
@@ -164,10 +165,8 @@ int overlay_dir_empty(struct overlay *o, const struct vnode *dir)
 {
     struct listing l = {0};
     int r = overlay_list(&o->vfs, dir, &l);
-    if (r == 0) {
-        listing_seal(&l);
+    if (r == 0)
         r = l.count <= 2;
-    }
     listing_free(&l);
     return r;
 }

@@ -86,7 +86,7 @@ struct vfs_ops {
     /* The same translation for a real stat of an object reached by an open descriptor `fd` of this
      * process. A foreign object is left alone. */
     int (*identify)(struct vfs *fs, int fd, struct stat *st);
-    /* All names of the directory, each once, with d_ino equal to st_ino; "." and ".." included. */
+    /* All names of the directory, each once, with d_ino equal to st_ino; "." and ".." included; sealed. */
     int (*list)(struct vfs *fs, const struct vnode *dir, struct listing *out);
     int (*statfs)(struct vfs *fs, const struct vnode *node, struct statfs *out);
     /* 0 or -EACCES/-EROFS: R_OK|W_OK|X_OK judged with the caller's filesystem ids on the merged
