@@ -49,13 +49,14 @@ enum call_handler {
                          refused on the union, passed outside it */
     CALL_HANDLE,      /* name_to_handle_at: EOPNOTSUPP on the union */
     CALL_OPEN_HANDLE, /* open_by_handle_at: refused */
-    CALL_PATH_READ,   /* any other call that only looks a path up: swapoff quotactl uselib ustat */
+    CALL_PATH_READ,   /* any other call that only looks a path up: swapoff quotactl uselib */
     CALL_PATH_WRITE,  /* any other call that changes what a path names: acct swapon */
     CALL_IOCTL,       /* ioctl commands that change a file's metadata through an fd */
     CALL_CREDS,       /* setuid family, setgroups, capset, umask, unshare, setns: what the caller may do changes */
     CALL_CLONE,       /* clone with CLONE_UNTRACED */
     CALL_PTRACE,      /* ptrace: a tracee cannot be traced twice, EPERM */
     CALL_PRCTL,       /* prctl options that matter (PR_SET_DUMPABLE) */
+    CALL_SECCOMP,     /* seccomp with SECCOMP_FILTER_FLAG_NEW_LISTENER: EBUSY */
     CALL_ENOSYS,      /* never reaches the kernel: io_uring_setup and unknown numbers */
     CALL_HANDLERS
 };
