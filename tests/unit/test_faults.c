@@ -1,0 +1,180 @@
+/* Every system call of the changing side fails once, and everything from it on fails (a crash):
+ * the union then shows the old tree or the new one, never a third. The changing files are compiled
+ * in here with the hook, so that the looking side goes on working. */
+#define FUSS_SYS_HOOK 1
+#include "lab_ops.h"
+#include "../../common/overlay/copydata.c"
+#include "../../common/overlay/copytree.c"
+#undef BUFFER_SIZE
+#include "../../common/overlay/copyup.c"
+#include "../../common/overlay/create.c"
+
+#include "../../common/overlay/link.c"
+#include "../../common/overlay/nursery.c"
+#include "../../common/overlay/remove.c"
+#include "../../common/overlay/rename.c"
+#include "../../common/overlay/spot.c"
+#include "../../common/overlay/whiteout.c"
+
+#define CALLS_MAX 400
+
+static bool armed, crash;
+static int calls, fail_at;
+
+bool sys_hook(long nr, long *result)
+{
+    if (!armed || nr == SYS_close || nr == SYS_munmap || nr == SYS_getpid)
+        return false;
+    calls++;
+    if (calls != fail_at && !(crash && calls > fail_at))
+        return false;
+    *result = -EIO;
+    return true;
+}
+
+static const char LAYERS[] =
+    "mkdir -p l1/d/e l2/d/x u/d u/own/sub l1/t/sub l2/t/sub; echo 1 > l1/d/f; echo 2 > l2/d/g;"
+    "echo up > u/d/g; echo o > u/own/f; echo 3 > l1/t/sub/k; echo 4 > l2/t/l; ln -s x l1/d/s;"
+    "setfattr -n user.a -v b l1/d/f; mkdir -p l1/w u/w; echo w > l1/w/f; mkdir l1/gone; touch "
+    "l1/gonef";
+
+struct fault_case {
+    const char *line;
+    const char *before; /* an operation that works, done first */
+};
+
+static const struct fault_case CASES[] = {
+    {"up d/f", NULL},
+    {"chmod t/sub 700", NULL},
+    {"chmod d/e 700", NULL},
+    {"unlink d/f", NULL},
+    {"unlink d/g", NULL},
+    {"unlink own/f", NULL},
+    {"unlink d/s", NULL},
+    {"rmdir d/e", NULL},
+    {"rmdir w", "unlink w/f"},
+    {"rmdir own/sub", NULL},
+    {"mkdir t/new 755", NULL},
+    {"mkdir gone 755", "rmdir gone"},
+    {"mkdir gonef 755", "unlink gonef"},
+    {"create gonef 644", "unlink gonef"},
+    {"symlink q gonef", "unlink gonef"},
+    {"create t/sub/new 644", NULL},
+    {"link d/f t/sub/linked", NULL},
+    {"link d/f gonef", "unlink gonef"},
+    {"rename d/f d/h 0", NULL},
+    {"rename d/f t/l 0", NULL},
+    {"rename d/g own/g 0", NULL},
+    {"rename d/f gonef 0", "unlink gonef"},
+    {"rename t own/t 0", NULL},
+    {"rename own gone 0", NULL},
+    {"rename own w 0", "unlink w/f"},
+    {"rename own gonef 0", "unlink gonef"},
+    {"rename t gone 0", "rmdir gone"},
+    {"rename d/f own 2", NULL},
+    {"rename t own 2", NULL},
+};
+
+/* The tree without times: a marker put and taken back changes those of the directory. */
+static char *view(struct lab *lab)
+{
+    char *text = dump_union(lab->o), *out = text;
+    for (char *in = text; *in;) {
+        size_t skip = 0;
+        if (!strncmp(in, " new", 4) && (in[4] == '\n' || in[4] == ' '))
+            skip = 4;
+        else if (!strncmp(in, " mtime=", 7))
+            skip = 7 + strcspn(in + 7, " \n");
+        in += skip;
+        if (!skip)
+            *out++ = *in++;
+    }
+    *out = 0;
+    return text;
+}
+
+static void rewind_to_start(struct lab *lab, const struct fault_case *c)
+{
+    lab_stop(lab);
+    shell("cd %s/a && rm -rf u w && cp -a ../b0 u && mkdir -m 711 w", lab->dir);
+    lab_start(lab);
+    if (c->before)
+        assert_int_equal(lab_ours(lab, c->before), 0);
+}
+
+static void run_case(struct lab *lab, const struct fault_case *c, bool crashing)
+{
+    rewind_to_start(lab, c);
+    char *old = view(lab);
+    assert_int_equal(lab_ours(lab, c->line), 0);
+    char *new = view(lab);
+    crash = crashing;
+    for (fail_at = 1; fail_at < CALLS_MAX; fail_at++) {
+        rewind_to_start(lab, c);
+        calls = 0;
+        armed = true;
+        int r = lab_ours(lab, c->line);
+        armed = false;
+        if (calls < fail_at)
+            break; /* it has fewer calls */
+        if (crashing) {
+            /* the next start cleans work */
+            lab_stop(lab);
+            shell("cd %s/a && rm -rf w && mkdir -m 711 w", lab->dir);
+            lab_start(lab);
+        }
+        char *now = view(lab);
+        bool is_old = !strcmp(now, old), is_new = !strcmp(now, new);
+        bool good = crashing ? is_old || is_new : r == 0 ? is_new : is_old;
+        if (!good) {
+            show_difference("neither old nor new", now, r == 0 ? new : old);
+            fail_msg("%s, style %d, %s at call %d: result %d", c->line, lab->style,
+                     crashing ? "death" : "failure", fail_at, r);
+        }
+        free(now);
+    }
+    assert_true(fail_at > 1 && fail_at < CALLS_MAX);
+    free(old);
+    free(new);
+}
+
+static void run_all(enum marker_style style, bool crashing)
+{
+    struct lab lab;
+    lab_open(&lab, style, LAYERS);
+    shell("cd %s && cp -a a/u b0", lab.dir);
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++)
+        run_case(&lab, &CASES[i], crashing);
+    lab_stop(&lab);
+    shell("cd %s/a && rm -rf u w && cp -a ../b0 u && mkdir -m 711 w", lab.dir);
+    lab_start(&lab);
+    lab_close(&lab);
+}
+
+static void test_one_failure_in_chardev_style(void **state UNUSED)
+{
+    run_all(STYLE_CHARDEV, false);
+}
+static void test_one_failure_in_fileprefix_style(void **state UNUSED)
+{
+    run_all(STYLE_FILEPREFIX, false);
+}
+static void test_death_in_chardev_style(void **state UNUSED)
+{
+    run_all(STYLE_CHARDEV, true);
+}
+static void test_death_in_fileprefix_style(void **state UNUSED)
+{
+    run_all(STYLE_FILEPREFIX, true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_failure_in_chardev_style),
+        cmocka_unit_test(test_one_failure_in_fileprefix_style),
+        cmocka_unit_test(test_death_in_chardev_style),
+        cmocka_unit_test(test_death_in_fileprefix_style),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
