@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #ifndef AT_EXECVE_CHECK
@@ -24,6 +25,7 @@
 struct exec_plan {
     char exe[PATH_MAX];  /* virtual path of the program where the kernel's own link says another */
     char said[PATH_MAX]; /* what AT_EXECFN shall say, "" = leave it */
+    bool rename;         /* the kernel names the process after another file than that one */
 };
 
 /* An exec under way. */
@@ -43,6 +45,12 @@ struct execution {
     struct place loader;  /* of the ELF interpreter */
     char argv0[PATH_MAX]; /* room for run_loader */
 };
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
 
 static void complain(const char *path, const char *why)
 {
@@ -337,6 +345,17 @@ static bool words_suffice(const struct execution *x)
     return same;
 }
 
+/* A real path as long as what the program said, so that AT_EXECFN has room for that (leading
+ * slashes mean nothing). */
+static void make_room(struct execution *x, const char *said)
+{
+    size_t n = strlen(x->real), want = strlen(said);
+    if (n >= want || want >= sizeof(x->real))
+        return;
+    memmove(x->real + (want - n), x->real, n + 1);
+    memset(x->real, '/', want - n);
+}
+
 /* Lays path and arguments out in the program's scratch: 0, -errno, or 1 where the call has to be
  * trapped again. */
 static int lay_out(struct execution *x)
@@ -383,11 +402,15 @@ static void decide(struct execution *x)
         call_pass(c);
         return;
     }
+    if (!err) {
+        str_copy(c->real, sizeof(c->real), x->real);
+        make_room(x, x->plan->said);
+    }
     if (!err && x->argued) {
         err = lay_out(x);
     } else if (!err) {
-        str_copy(c->real, sizeof(c->real), x->real);
-        call_rewrite_path(c, c->row->path, c->real);
+        str_copy(c->said2, sizeof(c->said2), x->real);
+        call_rewrite_path(c, c->row->path, c->said2);
     }
     if (err == 1)
         c->restart = true;
@@ -415,6 +438,7 @@ void exec_dispatch(struct task *t, struct call *c)
         x->plan = plan;
         decide(x);
         exec_args_free(&x->args);
+        plan->rename = plan->said[0] && strcmp(base_name(plan->said), base_name(x->real)) != 0;
         if (c->action == CALL_REWRITE && !c->restart) {
             t->extra = plan;
             plan = NULL;
@@ -459,11 +483,30 @@ void exec_event(struct task *t)
 {
     struct exec_plan *plan = t->extra;
     t->extra = NULL;
-    t->proc->exe[0] = '\0';
+    t->proc->exe[0] = t->comm[0] = '\0';
     if (!plan)
         return;
     str_copy(t->proc->exe, sizeof(t->proc->exe), plan->exe);
     if (plan->said[0])
         correct_execfn(t, plan->said);
+    if (plan->rename)
+        str_copy_n(t->comm, sizeof(t->comm), base_name(plan->said),
+                   strnlen(base_name(plan->said), sizeof(t->comm) - 1));
     free(plan);
+}
+
+bool exec_name(struct task *t)
+{
+    bool again;
+    u64 at = scratch_get(t, sizeof(t->comm), &again);
+    if (again)
+        return true;
+    bool named = at && remote_poke(t, at, t->comm, sizeof(t->comm)) == 0;
+    t->comm[0] = '\0';
+    if (named) {
+        const u64 arg[6] = {PR_SET_NAME, at};
+        inject_syscall(t, SYS_prctl, arg);
+    }
+    scratch_release(t);
+    return named;
 }
