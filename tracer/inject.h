@@ -22,5 +22,7 @@ long inject_after(struct task *t, long nr, const u64 arg[6]);
  * with *reexec set, where the task is gone. */
 u64 scratch_get(struct task *t, size_t bytes, bool *reexec);
 void scratch_release(struct task *t);
+/* The program unmapped or replaced its scratch (a poke failed): new areas from now on. */
+void scratch_forget(struct task *t);
 
 #endif

@@ -12,9 +12,9 @@ struct supervisor {
     struct overlay *overlay;
     struct view view; /* {session, &overlay->vfs} */
     struct dirs *dirs;
-    int front_fd;     /* messages to the front; -1 once it has left */
-    int front_pid;    /* 0 once it has left */
-    int command;      /* pid of the command, 0 once it has ended */
+    int front_fd;  /* messages to the front; -1 once it has left */
+    int front_pid; /* 0 once it has left */
+    int command;   /* pid of the command, 0 once it has ended */
     bool kill_leftovers;
     u64 cred_generation; /* moves with every change of somebody's credentials */
 };
@@ -23,6 +23,8 @@ extern struct supervisor sup;
 /* Runs until the last task has ended. The command is seized already. Returns 0, or a negative errno
  * where tracing itself failed. */
 int supervise(void);
+/* The command's wait status where the front has not been told yet, else -1. */
+int supervise_status(void);
 
 /* -- families served here and not by common/call; same protocol as call_dispatch/call_settle --- */
 
@@ -31,6 +33,8 @@ int supervise(void);
 void exec_dispatch(struct task *t, struct call *c);
 void exec_settle(struct task *t, struct call *c, long result);
 void exec_event(struct task *t);
+/* At a seccomp stop with t->comm set. True where the call has been put off: it will trap again. */
+bool exec_name(struct task *t);
 
 /* unix.c: CALL_BIND CALL_CONNECT CALL_SENDMSG CALL_SOCKNAME */
 void unix_dispatch(struct task *t, struct call *c);

@@ -29,15 +29,16 @@ struct mm {
 struct proc {
     unsigned refs; /* its tasks */
     int tgid;
-    int pidfd;   /* -1 = not opened yet; task_pidfd() */
-    int proc_fd; /* /proc/TGID, O_PATH|O_DIRECTORY, -1 = not opened yet; task_proc_fd() */
-    bool files_differ; /* some thread may have a descriptor table of its own */
+    int pidfd;          /* -1 = not opened yet; task_pidfd() */
+    int proc_fd;        /* /proc/TGID, O_PATH|O_DIRECTORY, -1 = not opened yet; task_proc_fd() */
+    bool files_differ;  /* some thread may have a descriptor table of its own */
+    bool not_dumpable;  /* the program asked for it; emulated */
     char exe[PATH_MAX]; /* virtual path of the executed file, "" = ask the kernel */
 };
 
 enum task_state {
-    TASK_PARKED,    /* its first stop came before its parent's clone event */
-    TASK_STARTING,  /* known from the parent's clone event; its first stop is to come */
+    TASK_PARKED,   /* its first stop came before its parent's clone event */
+    TASK_STARTING, /* known from the parent's clone event; its first stop is to come */
     TASK_RUNNING,
     TASK_STOPPED,   /* at a stop that is being handled */
     TASK_IN_CALL,   /* runs a call whose syscall-exit stop is wanted */
@@ -55,29 +56,33 @@ struct task {
     struct regs regs;  /* of the call under way: valid from its seccomp stop to its exit stop */
     struct call *call; /* the call under way, NULL = none */
     u8 attempts;       /* restarts so far of the call that is said again */
-    int pidfd;         /* PIDFD_THREAD of this thread where proc->files_differ, else -1 */
+    int pidfd;         /* PIDFD_THREAD of this thread, -1 = not opened */
 
     struct {
         int area; /* index into mm->area, -1 = no scratch held */
         unsigned first, count;
     } slots[4]; /* scratch held by the call under way */
     unsigned nslots;
+    bool no_scratch; /* the program's mmap failed: no second try for this call */
 
     struct cred cred;
     u64 cred_generation; /* cred is valid where it equals the session's; 0 = never read */
 
     bool has_status; /* a wait status taken by an injection, to be handled by the loop */
     int status;
-    cpu_set_t *narrowed; /* its own CPU mask while a narrower one may be in force, else NULL */
-    void *extra;         /* exec.c and unix.c: state of the call under way; they free it in settle */
+    bool narrowed;   /* placement.c: its mask was narrow when it was last continued */
+    cpu_set_t *mask; /* its whole mask then; in a new task: its parent's, to be given to it */
+    char comm[16];   /* exec.c: the name that the program just executed shall get, "" = none */
+    void *extra;     /* exec.c and unix.c: state of the call under way; they free it in settle */
 };
 
 /* The task of a thread id, or NULL. */
 struct task *task_find(int tid);
 /* A new record in state TASK_PARKED, without process and address space. NULL: out of memory. */
 struct task *task_new(int tid);
-/* Gives a new task its process and address space: those of its parent, shared or copied. */
-int task_adopt(struct task *child, struct task *parent, int tgid);
+/* Gives a new task its process and address space: those of its parent, shared or copied. 0 or
+ * -ENOMEM. */
+int task_adopt(struct task *child, struct task *parent, int tgid, bool shares_mm);
 /* The same where the parent is not known any more, or for the first task. */
 int task_adopt_orphan(struct task *child, int tgid);
 /* The end of a thread: releases everything it holds (an unfinished call must be settled before). */
@@ -88,8 +93,11 @@ int task_exec(struct task *t, int tgid);
 void task_each(void (*fn)(struct task *t, void *arg), void *arg);
 unsigned task_count(void);
 
-/* Kept descriptors, opened at first use; -1 or negative errno where the process is gone. */
+/* Kept descriptors, opened at first use; negative errno where the process is gone. The pidfd is one
+ * whose descriptor table is this thread's. */
 int task_pidfd(struct task *t);
+/* A pidfd of this very thread; -EINVAL where the kernel has none (before 6.9). */
+int task_thread_pidfd(struct task *t);
 int task_proc_fd(struct task *t);
 /* Name of an entry of the thread's /proc directory relative to task_proc_fd(): "fd/3" or
  * "task/TID/fd/3". buf needs 64 bytes. */

@@ -1,0 +1,119 @@
+/* caller_ops of a traced task. */
+#include "tracer/creds.h"
+#include "tracer/remote.h"
+#include "tracer/supervise.h"
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define NR_pidfd_getfd 438
+
+static int caller_read(struct caller *who, void *dst, u64 addr, size_t n)
+{
+    return remote_read(task_of(who), dst, addr, n);
+}
+
+static int caller_write(struct caller *who, u64 addr, const void *src, size_t n)
+{
+    return remote_write(task_of(who), addr, src, n);
+}
+
+static long caller_read_str(struct caller *who, char *dst, u64 addr, size_t cap)
+{
+    return remote_read_str(task_of(who), dst, addr, cap);
+}
+
+static int caller_fd_get(struct caller *who, int fd)
+{
+    struct task *t = task_of(who);
+    int pidfd = task_pidfd(t);
+    long got = pidfd < 0 ? pidfd : syscall(NR_pidfd_getfd, pidfd, fd, 0);
+    if (got >= 0)
+        return (int)got;
+    /* A thread group whose leader has ended answers for none of its descriptors. */
+    if (t->tid != t->proc->tgid) {
+        pidfd = task_thread_pidfd(t);
+        got = pidfd < 0 ? -1 : syscall(NR_pidfd_getfd, pidfd, fd, 0);
+    }
+    return got >= 0 ? (int)got : -EBADF;
+}
+
+static void caller_fd_put(struct caller *who UNUSED, int fd)
+{
+    close(fd);
+}
+
+static long caller_fd_link(struct caller *who, int fd, char *buf, size_t cap)
+{
+    struct task *t = task_of(who);
+    char entry[24] = "cwd", name[64];
+    if (fd != AT_FDCWD) {
+        if (fd < 0)
+            return -EBADF;
+        memcpy(entry, "fd/", 3);
+        str_from_u64(entry + 3, (u64)fd);
+    }
+    int dir = task_proc_fd(t);
+    if (dir < 0)
+        return -EBADF;
+    ssize_t n = readlinkat(dir, task_proc_name(t, entry, name), buf, cap - 1);
+    if (n < 0)
+        return -EBADF;
+    buf[n] = '\0';
+    return n;
+}
+
+static int caller_fd_stat(struct caller *who, int fd, struct stat *st)
+{
+    struct task *t = task_of(who);
+    if (fd == AT_FDCWD) {
+        char name[64];
+        int dir = task_proc_fd(t);
+        if (dir < 0)
+            return -EBADF;
+        return fstatat(dir, task_proc_name(t, "cwd", name), st, 0) < 0 ? -errno : 0;
+    }
+    int own = caller_fd_get(who, fd);
+    if (own < 0)
+        return own;
+    int err = fstat(own, st) < 0 ? -errno : 0;
+    close(own);
+    return err;
+}
+
+static long caller_exe(struct caller *who, char *buf, size_t cap)
+{
+    return str_copy(buf, cap, task_of(who)->proc->exe);
+}
+
+static const struct cred *caller_cred(struct caller *who)
+{
+    return creds_of(task_of(who));
+}
+
+static void caller_assume(struct caller *who)
+{
+    creds_assume(task_of(who));
+}
+
+static void caller_resume(struct caller *who UNUSED)
+{
+    creds_resume();
+}
+
+void caller_init(struct task *t)
+{
+    t->who.ops = (struct caller_ops){
+        .read = caller_read,
+        .write = caller_write,
+        .read_str = caller_read_str,
+        .fd_get = caller_fd_get,
+        .fd_put = caller_fd_put,
+        .fd_link = caller_fd_link,
+        .fd_stat = caller_fd_stat,
+        .exe = caller_exe,
+        .cred = caller_cred,
+        .assume = caller_assume,
+        .resume = caller_resume,
+    };
+}

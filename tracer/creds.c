@@ -1,0 +1,242 @@
+#include "tracer/creds.h"
+#include "tracer/supervise.h"
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define STATUS_MAX 16384 /* /proc/TID/status, with some hundred groups */
+
+static struct cred own;
+static u64 own_permitted;
+static char own_userns[64];
+static bool taken; /* between creds_assume and creds_resume with other ids than our own */
+
+/* -- reading ------------------------------------------------------------------------------------
+ */
+
+static const char *field(const char *status, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *line = status; line; line = strchr(line, '\n')) {
+        if (*line == '\n')
+            line++;
+        if (strncmp(line, name, n) == 0 && line[n] == ':')
+            return line + n + 1;
+    }
+    return "";
+}
+
+/* "real effective saved filesystem" ids. */
+static void read_ids(const char *text, u32 *real, u32 *fs)
+{
+    char *end = (char *)text;
+    unsigned long id[4] = {(u32)-2, (u32)-2, (u32)-2, (u32)-2};
+    for (int i = 0; i < 4; i++)
+        id[i] = strtoul(end, &end, 10);
+    *real = (u32)id[0];
+    *fs = (u32)id[3];
+}
+
+static void parse(const char *status, struct cred *cred)
+{
+    read_ids(field(status, "Uid"), &cred->ruid, &cred->fsuid);
+    read_ids(field(status, "Gid"), &cred->rgid, &cred->fsgid);
+    cred->caps = strtoull(field(status, "CapEff"), NULL, 16);
+    cred->permitted = strtoull(field(status, "CapPrm"), NULL, 16);
+    cred->umask = (u32)strtoul(field(status, "Umask"), NULL, 8);
+    cred->ngroups = 0;
+    const char *at = field(status, "Groups");
+    while (cred->ngroups < CRED_GROUPS_MAX) {
+        char *end;
+        while (*at == ' ' || *at == '\t')
+            at++;
+        if (*at < '0' || *at > '9')
+            break;
+        cred->group[cred->ngroups++] = (u32)strtoul(at, &end, 10);
+        at = end;
+    }
+}
+
+/* The thread's credentials, from its directory in /proc. */
+static bool read_creds(int dir, const char *status_name, const char *ns_name, struct cred *cred,
+                       char *userns, size_t cap)
+{
+    char buf[STATUS_MAX];
+    int fd = openat(dir, status_name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, buf, sizeof(buf) - 1);
+    close(fd);
+    if (n <= 0)
+        return false;
+    buf[n] = '\0';
+    parse(buf, cred);
+    n = readlinkat(dir, ns_name, userns, cap - 1);
+    userns[n < 0 ? 0 : n] = '\0';
+    return true;
+}
+
+static bool same_as_own(const struct cred *c)
+{
+    return c->fsuid == own.fsuid && c->fsgid == own.fsgid && c->ruid == own.ruid &&
+           c->rgid == own.rgid && c->caps == own.caps && c->permitted == own.permitted &&
+           c->ngroups == own.ngroups &&
+           memcmp(c->group, own.group, c->ngroups * sizeof(c->group[0])) == 0;
+}
+
+static void nobody(struct cred *cred)
+{
+    memset(cred, 0, sizeof(*cred));
+    cred->fsuid = cred->fsgid = cred->ruid = cred->rgid = (u32)-2;
+    cred->umask = 0777;
+}
+
+const struct cred *creds_of(struct task *t)
+{
+    char status_name[64], ns_name[64], userns[64];
+    if (t->cred_generation == sup.cred_generation)
+        return &t->cred;
+    int dir = task_proc_fd(t);
+    if (dir < 0 ||
+        !read_creds(dir, task_proc_name(t, "status", status_name),
+                    task_proc_name(t, "ns/user", ns_name), &t->cred, userns, sizeof(userns)))
+        nobody(&t->cred);
+    /* Capabilities in another user namespace are none over the files of ours. */
+    if (userns[0] && strcmp(userns, own_userns) != 0)
+        t->cred.caps = t->cred.permitted = 0;
+    t->who.same_as_session = same_as_own(&t->cred);
+    t->cred_generation = sup.cred_generation;
+    return &t->cred;
+}
+
+int creds_init(void)
+{
+    int dir = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return -errno;
+    bool ok = read_creds(dir, "status", "ns/user", &own, own_userns, sizeof(own_userns));
+    close(dir);
+    own_permitted = own.permitted;
+    umask(0);
+    sup.cred_generation = 1;
+    return ok ? 0 : -EIO;
+}
+
+/* -- taking them on ------------------------------------------------------------------------------
+ */
+
+static void set_effective(u64 caps)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {
+        {.effective = (u32)caps, .permitted = (u32)own_permitted},
+        {.effective = (u32)(caps >> 32), .permitted = (u32)(own_permitted >> 32)},
+    };
+    struct __user_cap_data_struct now[2];
+    if (syscall(SYS_capget, &head, now) == 0) {
+        data[0].inheritable = now[0].inheritable;
+        data[1].inheritable = now[1].inheritable;
+    }
+    syscall(SYS_capset, &head, data);
+}
+
+void creds_assume(struct task *t)
+{
+    const struct cred *c = creds_of(t);
+    if (c->umask)
+        umask(c->umask);
+    if (t->who.same_as_session)
+        return;
+    taken = true;
+    /* What is refused here is refused because the session itself may not: then the program got its
+     * ids from nowhere else than the session's own, and the kernel judges those. */
+    syscall(SYS_setgroups, c->ngroups, c->group);
+    syscall(SYS_setfsgid, c->fsgid);
+    syscall(SYS_setfsuid, c->fsuid);
+    set_effective(c->caps & own_permitted);
+}
+
+void creds_resume(void)
+{
+    umask(0);
+    if (!taken)
+        return;
+    taken = false;
+    set_effective(own.caps);
+    syscall(SYS_setfsuid, own.fsuid);
+    syscall(SYS_setfsgid, own.fsgid);
+    syscall(SYS_setgroups, own.ngroups, own.group);
+    /* The kernel forgets this one when ids change. */
+    if (sup.front_pid) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != sup.front_pid)
+            raise(SIGKILL);
+    }
+}
+
+/* -- the calls that change them ------------------------------------------------------------------
+ */
+
+/* Runs the call as said, with a look at it when it is over. */
+static void watch(struct call *c)
+{
+    c->action = CALL_REWRITE;
+    c->new_nr = c->row->nr;
+    memcpy(c->new_arg, c->arg, sizeof(c->arg));
+    c->settle = true;
+}
+
+static void dispatch_creds(struct task *t, struct call *c)
+{
+    long nr = c->row->nr;
+    /* Ids, groups and capabilities are the thread's own: it cannot make another trapped call before
+     * this one is over, so forgetting what we know is enough. The umask may be shared. */
+    t->cred_generation = 0;
+    if (nr == SYS_unshare && (c->arg[0] & CLONE_FILES))
+        t->proc->files_differ = true;
+    if (nr == SYS_umask && t->proc->refs > 1)
+        watch(c);
+    else
+        call_pass(c);
+}
+
+void creds_dispatch(struct task *t, struct call *c)
+{
+    switch (c->row->handler) {
+    case CALL_CREDS:
+        dispatch_creds(t, c);
+        break;
+    case CALL_CLONE:
+        watch(c);
+        c->settle = false;
+        c->new_arg[c->row->flags] &= ~(u64)CLONE_UNTRACED;
+        break;
+    case CALL_PTRACE:
+        call_done(c, -EPERM);
+        break;
+    default:
+        /* An ordinary user's supervisor could not look into a program that is not dumpable. */
+        if (c->row->nr == SYS_prctl && (int)c->arg[0] == PR_SET_DUMPABLE && c->arg[1] == 0 &&
+            !(own.caps >> CAP_SYS_PTRACE & 1)) {
+            t->proc->not_dumpable = true;
+            call_done(c, 0);
+        } else if (c->row->nr == SYS_seccomp) {
+            /* A listener of the program's own could answer "continue" and so let a call pass that
+             * we have not seen. */
+            call_done(c, -EBUSY);
+        } else {
+            call_pass(c);
+        }
+        break;
+    }
+}
+
+void creds_settle(struct task *t UNUSED, struct call *c UNUSED, long result UNUSED)
+{
+    sup.cred_generation++;
+}

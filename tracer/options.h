@@ -1,0 +1,38 @@
+/* The command line and ~/.fuss, and how fuss speaks to its user: one line per error. */
+#ifndef FUSS_TRACER_OPTIONS_H
+#define FUSS_TRACER_OPTIONS_H
+
+#include "session.h"
+
+#define EXIT_USAGE     2
+#define EXIT_FUSS      125
+#define EXIT_CANNOT    126
+#define EXIT_NOT_FOUND 127
+
+struct options {
+    const char *mountpoint;
+    const char *upperdir;             /* NULL = a read-only union */
+    const char *workdir;              /* NULL = hidden in the upper */
+    const char *lowerdir[LAYERS_MAX]; /* as said, escapes undone */
+    unsigned nlowers;
+    enum marker_style style;
+    const char *log_file;
+    bool guard, read_wh, kill_leftovers;
+    char **command;
+};
+
+/* One line "fuss: ..." on standard error; a newline inside is made a space. */
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same, then the end of this process. */
+_Noreturn void die(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Fills o from ~/.fuss and the command line; a mistake ends the process with status 2. Strings
+ * live as long as the process. */
+void options_read(struct options *o, int argc, char **argv);
+
+/* For config.c. `where` names the source of the value in messages. */
+void options_set_lowers(struct options *o, const char *text, const char *where);
+void options_add_lower(struct options *o, const char *dir, const char *where);
+void options_set_style(struct options *o, const char *word, const char *where);
+
+#endif

@@ -1,0 +1,294 @@
+#include "tracer/start.h"
+#include "tracer/creds.h"
+#include "tracer/filter.h"
+#include "tracer/front.h"
+#include "tracer/log.h"
+#include "tracer/placement.h"
+#include "tracer/setup.h"
+#include "tracer/supervise.h"
+#include "base/sys.h"
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static sigset_t users_mask;
+static struct sigaction users_chld;
+
+/* -- the command ---------------------------------------------------------------------------------
+ */
+
+extern char **environ;
+
+/* A file that the kernel takes for no program is a script of the shell, as execvp(3) has it. */
+static void try_exec(const char *path, char **argv)
+{
+    execve(path, argv, environ);
+    if (errno != ENOEXEC)
+        return;
+    size_t n = 0;
+    while (argv[n])
+        n++;
+    char **shell = calloc(n + 2, sizeof(*shell));
+    if (!shell)
+        return;
+    shell[0] = (char *)"/bin/sh";
+    shell[1] = (char *)path;
+    memcpy(shell + 2, argv + 1, n * sizeof(*shell));
+    execve(shell[0], shell, environ);
+    errno = ENOEXEC;
+}
+
+_Noreturn static void cannot_run(const char *name, int err)
+{
+    if (err == ENOENT || err == ENOTDIR)
+        die(EXIT_NOT_FOUND,
+            "%s: command not found; check its name and $PATH, as the union shows it", name);
+    die(EXIT_CANNOT, "%s: cannot run it: %s; %s", name, strerror(err),
+        err == EACCES ? "check its execute permission"
+                      : "check that it is a program for this "
+                        "machine");
+}
+
+_Noreturn static void run_command(char **argv)
+{
+    const char *name = argv[0];
+    const char *path = getenv("PATH");
+    char file[2 * PATH_MAX];
+    int err = ENOENT;
+    if (strchr(name, '/') || !name[0]) {
+        try_exec(name, argv);
+        cannot_run(name, errno);
+    }
+    if (!path)
+        path = "/bin:/usr/bin";
+    for (;;) {
+        size_t n = strcspn(path, ":");
+        snprintf(file, sizeof(file), "%.*s%s%s", (int)min_size(n, PATH_MAX), path, n ? "/" : "",
+                 name);
+        try_exec(file, argv);
+        if (errno != ENOENT && errno != ENOTDIR)
+            err = errno;
+        if (!path[n])
+            break;
+        path += n + 1;
+    }
+    cannot_run(name, err);
+}
+
+_Noreturn static void child(int go, struct filter *filter, const struct options *o)
+{
+    char byte;
+    int err;
+    if (read(go, &byte, 1) != 1)
+        _exit(EXIT_FUSS);
+    close(go);
+    sigaction(SIGCHLD, &users_chld, NULL);
+    sigprocmask(SIG_SETMASK, &users_mask, NULL);
+    err = filter_load(filter);
+    if (err)
+        die(EXIT_FUSS,
+            "cannot install the seccomp filter: %s; a container's profile may forbid it: use "
+            "another, or a kernel with CONFIG_SECCOMP_FILTER",
+            strerror(-err));
+    run_command(o->command);
+}
+
+/* -- the supervisor ------------------------------------------------------------------------------
+ */
+
+/* The first number in a small file, or `otherwise`. */
+static int number_in(const char *path, const char *name, int otherwise)
+{
+    char text[4096];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return otherwise;
+    text[n] = '\0';
+    const char *at = name ? strstr(text, name) : text;
+    return at ? atoi(at + (name ? strlen(name) : 0)) : otherwise;
+}
+
+static void say_ptrace_forbidden(int pid, int err)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/status", pid);
+    int tracer = number_in(path, "TracerPid:", 0);
+    int yama = number_in("/proc/sys/kernel/yama/ptrace_scope", NULL, 0);
+    if (tracer)
+        say("ptrace: forbidden, since process %d (a debugger, strace or another fuss) traces this "
+            "one already; run fuss outside of it",
+            tracer);
+    else if (yama >= 3)
+        say("ptrace: forbidden by kernel.yama.ptrace_scope=%d; it can only be lifted by a reboot "
+            "with another setting",
+            yama);
+    else if (yama == 2)
+        say("ptrace: forbidden by kernel.yama.ptrace_scope=2; run fuss as root, or "
+            "sysctl kernel.yama.ptrace_scope=1");
+    else
+        say("ptrace: forbidden (%s), most likely by a container's seccomp profile or missing "
+            "CAP_SYS_PTRACE; with docker use --cap-add=SYS_PTRACE or "
+            "--security-opt seccomp=unconfined",
+            strerror(err));
+}
+
+static void keep_out_of_the_way(void)
+{
+    static const int ignored[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGPIPE,
+                                  SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2};
+    struct rlimit files;
+    sigset_t none;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
+        signal(ignored[i], SIG_IGN);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (null >= 0) {
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+        if (null > STDERR_FILENO)
+            close(null);
+    }
+    /* A group of its own: the terminal's signals are the command's. The session stays the same, so
+     * that the command's group is never an orphaned one. */
+    setpgid(0, 0);
+    if (chdir("/") < 0)
+        return;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
+static int prepare(const struct session *s)
+{
+    int bad_layer = -1;
+    sup.session = s;
+    sup.overlay = sys_map(sizeof(*sup.overlay));
+    sup.dirs = sys_map(sizeof(*sup.dirs));
+    if (!sup.overlay || !sup.dirs) {
+        say("out of memory: cannot start; free some memory and try again");
+        return -ENOMEM;
+    }
+    int err = creds_init();
+    if (err) {
+        say("/proc: cannot read the own credentials: %s; mount /proc", strerror(-err));
+        return err;
+    }
+    err = overlay_init(sup.overlay, s, &bad_layer);
+    if (err) {
+        say("%s: cannot open the layer: %s; correct its rights, or take another",
+            bad_layer >= 0 ? session_layer_path(s, (unsigned)bad_layer) : session_mount(s),
+            strerror(-err));
+        return err;
+    }
+    sup.view = (struct view){s, &sup.overlay->vfs};
+    return 0;
+}
+
+/* Starts tracing the waiting child. */
+static int seize(int pid)
+{
+    const long traced = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACESECCOMP |
+                        PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
+                        PTRACE_O_TRACEEXEC;
+    if (ptrace(PTRACE_SEIZE, pid, NULL, (void *)traced) < 0) {
+        say_ptrace_forbidden(pid, errno);
+        return -EPERM;
+    }
+    struct task *t = task_new(pid);
+    if (!t || task_adopt_orphan(t, pid))
+        return -ENOMEM;
+    t->state = TASK_RUNNING;
+    sup.command = pid;
+    return 0;
+}
+
+_Noreturn static void supervisor(int front_fd, int front_pid, const struct session *s,
+                                 const struct options *o)
+{
+    int go[2], err = 0;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != front_pid)
+        _exit(EXIT_FUSS);
+    struct filter *filter = filter_build(&err);
+    if (!filter)
+        say("cannot build the seccomp filter: %s; report it", strerror(-err));
+    int pid = -1;
+    if (filter && pipe2(go, O_CLOEXEC) == 0)
+        pid = fork();
+    if (pid == 0) {
+        close(go[1]);
+        child(go[0], filter, o);
+    }
+    if (pid < 0) {
+        if (filter)
+            say("cannot start a process: %s; raise the limit, or free some memory",
+                strerror(errno));
+        setup_cleanup();
+        _exit(EXIT_FUSS);
+    }
+    close(go[0]);
+    filter_free(filter);
+    sup.front_fd = front_fd;
+    sup.front_pid = front_pid;
+    sup.kill_leftovers = o->kill_leftovers;
+    keep_out_of_the_way();
+    setup_own_lock();
+    placement_init();
+    if (prepare(s) || seize(pid)) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, __WALL);
+        setup_cleanup();
+        front_tell(FRONT_FAILED, 0);
+        _exit(EXIT_FUSS);
+    }
+    front_tell(FRONT_COMMAND, pid);
+    if (write(go[1], "", 1) != 1)
+        kill(pid, SIGKILL);
+    close(go[1]);
+    supervise();
+    overlay_fini(sup.overlay);
+    setup_cleanup();
+    if (supervise_status() >= 0) {
+        front_release();
+        front_tell(FRONT_STATUS, supervise_status());
+    }
+    _exit(0);
+}
+
+int start(const struct session *s, const struct options *o)
+{
+    struct sigaction dfl = {.sa_handler = SIG_DFL};
+    int fd[2], front_pid = getpid();
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) < 0) {
+        setup_cleanup();
+        die(EXIT_FUSS, "cannot make a socket pair: %s; raise the limit of open files",
+            strerror(errno));
+    }
+    /* With SIGCHLD ignored, as some parents leave it, there would be nothing to wait for. */
+    sigaction(SIGCHLD, &dfl, &users_chld);
+    front_block_signals(&users_mask);
+    int pid = fork();
+    if (pid == 0) {
+        close(fd[0]);
+        supervisor(fd[1], front_pid, s, o);
+    }
+    if (pid < 0) {
+        setup_cleanup();
+        die(EXIT_FUSS, "cannot start a process: %s; raise the limit, or free some memory",
+            strerror(errno));
+    }
+    close(fd[1]);
+    return front_run(fd[0], pid);
+}
