@@ -62,6 +62,7 @@ enum say {
     SAYS_DIR,     /* a directory that deeper layers may add to */
     SAYS_DIR_END, /* a directory that hides the deeper layers */
     SAYS_GONE,    /* a whiteout: the deeper layers are hidden */
+    SAYS_ASIDE,   /* what leads there is no directory of this layer */
 };
 
 static int layer_says(struct overlay *o, unsigned layer, const char *path, const char *dir,
@@ -70,7 +71,9 @@ static int layer_says(struct overlay *o, unsigned layer, const char *path, const
     if (session_masked(o->s, layer, path))
         return SAYS_NOTHING;
     int r = layer_stat(o, layer, path, safe, st);
-    if (r == -ENOENT || r == -ENOTDIR || (safe && r == -ELOOP))
+    if (safe && (r == -ENOTDIR || r == -ELOOP))
+        return SAYS_ASIDE;
+    if (r == -ENOENT || r == -ENOTDIR)
         return deeper && overlay_has_wh(o, layer, dir, name) ? SAYS_GONE : SAYS_NOTHING;
     if (r < 0)
         return r;
@@ -109,6 +112,8 @@ static int look_in_layers(struct overlay *o, struct vnode *out, bool safe)
         unsigned layer = lowest(left);
         left &= ~layer_bit(layer);
         int say = layer_says(o, layer, out->path, dir, name, left != 0 || layer == 0, safe, &st);
+        if (say == SAYS_ASIDE)
+            return -EAGAIN; /* a symlink or a file on the way: component by component */
         if (say < 0)
             return out->top == VNODE_ABSENT ? say : 0;
         if (layer == 0 && state == INDEX_MAYBE) {
@@ -257,7 +262,7 @@ bool overlay_lower_has(struct overlay *o, const struct vnode *node)
         unsigned layer = lowest(left);
         left &= ~layer_bit(layer);
         int say = layer_says(o, layer, node->path, dir, name, left != 0, true, &st);
-        if (say != SAYS_NOTHING)
+        if (say != SAYS_NOTHING && say != SAYS_ASIDE)
             return say != SAYS_GONE;
     }
     return false;
