@@ -1,5 +1,6 @@
-/* measure OUT CMD...: runs CMD, appends "wall cpu status" to OUT (seconds; cpu is the whole tree's
- * that was waited for). The command's standard output goes to /dev/null.
+/* measure OUT CMD...: runs CMD, appends "wall cpu status" to OUT (seconds). The command's standard
+ * output goes to /dev/null. Wall time ends with the command; cpu counts whatever it started, also
+ * what ends after it (fuss's supervisor is a child that the command's end leaves behind).
  *
  * The times are taken here and not by the shell so that they have microseconds and no shell in
  * them. */
@@ -7,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -30,6 +32,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "measure: usage: measure OUT CMD...\n");
         return 2;
     }
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1))
+        return 1;
     double start = clock_now();
     pid_t pid = fork();
     if (pid < 0) {
@@ -46,10 +50,14 @@ int main(int argc, char **argv)
     }
     int status;
     struct rusage use;
-    while (wait4(pid, &status, 0, &use) < 0)
+    while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)
             return 1;
     double wall = clock_now() - start;
+    while (wait(NULL) > 0 || errno == EINTR)
+        ;
+    if (getrusage(RUSAGE_CHILDREN, &use))
+        return 1;
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     FILE *out = fopen(argv[1], "a");
     if (!out) {
