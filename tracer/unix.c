@@ -112,6 +112,19 @@ static int bind_in_place(struct task *t, int sock, const char *dir, const char *
     return r;
 }
 
+/* Two sockets may be bound at one place, one after the other, by different words: more leading
+ * slashes, which mean nothing, keep their addresses apart. */
+static void tell_apart(char *address, size_t cap, const char *said)
+{
+    const char *other;
+    size_t n = strlen(address);
+    while ((other = sockname_said(address)) && strcmp(other, said) != 0 && n + 2 < cap) {
+        memmove(address + 1, address, ++n);
+        address[0] = '/';
+        address[n] = '\0';
+    }
+}
+
 /* Binds at the real path, by an address that says where it is (a peer outside the session may want
  * to answer) where that can be. */
 static int bind_real(struct task *t, struct call *c, int sock, const char *real)
@@ -124,6 +137,7 @@ static int bind_real(struct task *t, struct call *c, int sock, const char *real)
     int r = -ENAMETOOLONG;
     address[0] = '\0';
     if (str_copy(address, sizeof(address), real) >= 0) {
+        tell_apart(address, sizeof(address), c->said);
         r = bind_as(t, sock, address);
     } else if (ALIAS_MAX + strlen(name) < sizeof(address)) {
         r = sockname_alias(c->view->session, dir, address, ALIAS_MAX);
