@@ -2,6 +2,7 @@
  * the union then shows the old tree or the new one, never a third. The changing files are compiled
  * in here with the hook, so that the looking side goes on working. */
 #define FUSS_SYS_HOOK 1
+#include <ftw.h>
 #include "lab_ops.h"
 #include "../../common/overlay/copydata.c"
 #include "../../common/overlay/copytree.c"
@@ -93,10 +94,35 @@ static char *view(struct lab *lab)
     return text;
 }
 
+static int remove_one(const char *path, const struct stat *st UNUSED, int type UNUSED,
+                      struct FTW *at UNUSED)
+{
+    return remove(path);
+}
+
+/* Removes a directory of the lab with all that is in it. */
+static void clear_dir(struct lab *lab, const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/a/%s", lab->dir, name);
+    assert_int_equal(nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+/* What the next start does with work. */
+static void new_work(struct lab *lab)
+{
+    char path[128];
+    clear_dir(lab, "w");
+    snprintf(path, sizeof(path), "%s/a/w", lab->dir);
+    assert_int_equal(mkdir(path, 0711), 0);
+}
+
 static void rewind_to_start(struct lab *lab, const struct fault_case *c)
 {
     lab_stop(lab);
-    shell("cd %s/a && rm -rf u w && cp -a ../b0 u && mkdir -m 711 w", lab->dir);
+    clear_dir(lab, "u");
+    new_work(lab);
+    shell("exec cp -a %s/b0 %s/a/u", lab->dir, lab->dir);
     lab_start(lab);
     if (c->before)
         assert_int_equal(lab_ours(lab, c->before), 0);
@@ -118,9 +144,8 @@ static void run_case(struct lab *lab, const struct fault_case *c, bool crashing)
         if (calls < fail_at)
             break; /* it has fewer calls */
         if (crashing) {
-            /* the next start cleans work */
             lab_stop(lab);
-            shell("cd %s/a && rm -rf w && mkdir -m 711 w", lab->dir);
+            new_work(lab);
             lab_start(lab);
         }
         char *now = view(lab);
