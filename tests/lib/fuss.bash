@@ -3,7 +3,7 @@
 # first run and after the test: a changed lower fails the test, whatever else it checked.
 #
 # E2E_BACKEND  hybrid | ptrace | oracle (a real kernel overlayfs mount in the place of fuss: root,
-#              by hand; proves a test right)
+#              by hand; proves a test right; E2E_ORACLE_OPTIONS adds mount options)
 # E2E_STYLE    chardev | fileprefix
 # E2E_USER     root | user (an ordinary user: $E2E_USER_NAME)
 # E2E_LINKAGE  dynamic | static (glibc) | musl (static): how the programs in the union are linked
@@ -174,6 +174,7 @@ fuss_argv() {
         mkdir -p "$T/none"
         data=lowerdir=$LOWER:$T/none
     fi
+    data+=${E2E_ORACLE_OPTIONS:+,$E2E_ORACLE_OPTIONS}
     # shellcheck disable=SC2016
     ARGV+=(unshare -m --propagation private bash -c '
         mkdir -p "$1"
