@@ -39,6 +39,7 @@ struct lab {
     struct overlay *o;
     struct test_caller who;
     bool read_only;
+    bool ordinary; /* the session is user 1000's; the layers must be his */
     char *lowers_before;
 };
 
@@ -298,7 +299,8 @@ static inline void lab_start(struct lab *lab)
     session_init(s);
     s->style = lab->style;
     s->read_only = lab->read_only;
-    s->trusted = true;
+    s->trusted = !lab->ordinary;
+    s->uid = s->gid = lab->ordinary ? 1000 : 0;
     s->nlayers = 3;
     snprintf(path, sizeof(path), "%s/mnt", lab->dir);
     s->mount = session_add_text(s, path);
@@ -437,7 +439,7 @@ static inline void lab_close(struct lab *lab)
     lab_compare(lab, "read again");
     if (lab->style == STYLE_CHARDEV && !lab->read_only) {
         char *ours = dump_union(lab->o);
-        lab_mount(lab, "a", "again", "");
+        lab_mount(lab, "a", "again", lab->ordinary ? ",userxattr" : "");
         snprintf(path, sizeof(path), "%s/again", lab->dir);
         char *theirs = dump_real(path, false);
         same_text("our upper read by the kernel", ours, theirs);

@@ -136,9 +136,9 @@ static inline int engine_create(struct lab *lab, struct vnode *n, bool tmpfile, 
     int r = fs->ops.create_begin(fs, &lab->who.c, n, tmpfile, p, real, sizeof(real));
     if (r == 0) {
         int flags = tmpfile ? O_TMPFILE | O_RDWR : O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
-        test_assume(&lab->who.c);
+        lab->who.c.ops.assume(&lab->who.c);
         *fd = negative(open(real, flags | O_CLOEXEC, mode));
-        test_resume(&lab->who.c);
+        lab->who.c.ops.resume(&lab->who.c);
         r = fs->ops.create_end(fs, &lab->who.c, p, *fd);
         if (r == 0 && *fd < 0)
             r = *fd;
@@ -165,9 +165,9 @@ static inline int engine_open(struct lab *lab, struct vnode *n, int flags, u64 k
     long len = fs->ops.locate(fs, n, real, sizeof(real));
     if (len < 0)
         return (int)len;
-    test_assume(&lab->who.c);
+    lab->who.c.ops.assume(&lab->who.c);
     r = negative(open(real, flags | O_CLOEXEC | O_NOFOLLOW));
-    test_resume(&lab->who.c);
+    lab->who.c.ops.resume(&lab->who.c);
     return r;
 }
 
@@ -188,9 +188,9 @@ static inline int engine_chmod(struct lab *lab, struct vnode *n, u32 mode)
     if (fd < 0)
         return fd;
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    test_assume(&lab->who.c);
+    lab->who.c.ops.assume(&lab->who.c);
     r = negative(chmod(path, mode));
-    test_resume(&lab->who.c);
+    lab->who.c.ops.resume(&lab->who.c);
     close(fd);
     return r;
 }
@@ -277,12 +277,43 @@ static inline int engine_one(struct lab *lab, const struct words *s, struct vnod
     return r < 0 ? r : 0;
 }
 
+/* The session of an ordinary user has nobody else's rights, and its callers are himself. */
+static inline void mask_on(struct caller *who)
+{
+    struct test_caller *t = (struct test_caller *)who;
+    t->saved_umask = umask(t->cred.umask);
+}
+static inline void mask_off(struct caller *who)
+{
+    umask(((struct test_caller *)who)->saved_umask);
+}
+static inline void lab_enter(struct lab *lab)
+{
+    if (!lab->ordinary)
+        return;
+    lab->who.c.ops.assume = mask_on;
+    lab->who.c.ops.resume = mask_off;
+    assert_int_equal(setresgid(1000, 1000, 0), 0);
+    assert_int_equal(setresuid(1000, 1000, 0), 0);
+}
+static inline void lab_leave(struct lab *lab)
+{
+    if (!lab->ordinary)
+        return;
+    assert_int_equal(setresuid(0, 0, 0), 0);
+    assert_int_equal(setresgid(0, 0, 0), 0);
+    lab->who.c.ops.assume = test_assume;
+    lab->who.c.ops.resume = test_resume;
+}
+
 static inline int engine_do(struct lab *lab, const struct words *s)
 {
     struct vnode *a = malloc(sizeof(*a)), *b = malloc(sizeof(*b));
     bool two =
         !strcmp(s->w[0], "link") || !strcmp(s->w[0], "rename") || !strcmp(s->w[0], "tmpfile");
+    lab_enter(lab);
     int r = two ? engine_two(lab, s, a, b) : engine_one(lab, s, a);
+    lab_leave(lab);
     free(a);
     free(b);
     return r;
