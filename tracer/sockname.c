@@ -144,7 +144,6 @@ int sockname_alias(const struct session *s, const char *target, char *buf, size_
         int err = make_alias_dir(s);
         if (err)
             return err;
-        atexit(sockname_fini);
     }
     int n = snprintf(buf, cap, "%s/%u", alias_dir, alias_serial++);
     if (n >= (int)cap)

@@ -5,6 +5,7 @@
 #include "tracer/log.h"
 #include "tracer/placement.h"
 #include "tracer/setup.h"
+#include "tracer/sockname.h"
 #include "tracer/supervise.h"
 #include "base/sys.h"
 #include <signal.h>
@@ -26,7 +27,21 @@ static struct sigaction users_chld;
 
 extern char **environ;
 
-/* A file that the kernel takes for no program is a script of the shell, as execvp(3) has it. */
+/* A shell takes a file without "#!" for its own script unless there is a NUL in its first line. */
+static bool is_text(const char *path)
+{
+    char head[128];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, head, sizeof(head));
+    if (fd >= 0)
+        close(fd);
+    if (n < 0)
+        return false;
+    const char *nul = memchr(head, '\0', (size_t)n), *line = memchr(head, '\n', (size_t)n);
+    return !nul || (line && line < nul);
+}
+
+/* Returns only where the file cannot be run; errno says why. */
 static void try_exec(const char *path, char **argv)
 {
     execve(path, argv, environ);
@@ -35,13 +50,13 @@ static void try_exec(const char *path, char **argv)
     size_t n = 0;
     while (argv[n])
         n++;
-    char **shell = calloc(n + 2, sizeof(*shell));
-    if (!shell)
-        return;
-    shell[0] = (char *)"/bin/sh";
-    shell[1] = (char *)path;
-    memcpy(shell + 2, argv + 1, n * sizeof(*shell));
-    execve(shell[0], shell, environ);
+    char **shell = is_text(path) ? calloc(n + 2, sizeof(*shell)) : NULL;
+    if (shell) {
+        shell[0] = (char *)"/bin/sh";
+        shell[1] = (char *)path;
+        memcpy(shell + 2, argv + 1, n * sizeof(*shell));
+        execve(shell[0], shell, environ);
+    }
     errno = ENOEXEC;
 }
 
@@ -73,8 +88,10 @@ _Noreturn static void run_command(char **argv)
         snprintf(file, sizeof(file), "%.*s%s%s", (int)min_size(n, PATH_MAX), path, n ? "/" : "",
                  name);
         try_exec(file, argv);
-        if (errno != ENOENT && errno != ENOTDIR)
-            err = errno;
+        /* A directory of $PATH that may not be searched has nothing to offer. */
+        int e = errno;
+        if (e != ENOENT && e != ENOTDIR && (e != EACCES || access(file, F_OK) == 0))
+            err = e;
         if (!path[n])
             break;
         path += n + 1;
@@ -258,6 +275,7 @@ _Noreturn static void supervisor(int front_fd, int front_pid, const struct sessi
         kill(pid, SIGKILL);
     close(go[1]);
     supervise();
+    sockname_fini();
     overlay_fini(sup.overlay);
     setup_cleanup();
     if (supervise_status() >= 0) {
