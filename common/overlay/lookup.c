@@ -39,7 +39,8 @@ int overlay_root(struct vfs *fs, struct vnode *out)
     return sys_fstat(o->layer_fd[out->top], &out->st);
 }
 
-/* The stat of one layer's object. Safe: no component may be a symlink. */
+/* The stat of one layer's object. Safe: the path is not known to lead through real directories, so
+ * no component may be a symlink. */
 static int layer_stat(struct overlay *o, unsigned layer, const char *rel, bool safe,
                       struct stat *st)
 {
@@ -65,28 +66,70 @@ enum say {
     SAYS_ASIDE,   /* what leads there is no directory of this layer */
 };
 
-static int layer_says(struct overlay *o, unsigned layer, const char *path, const char *dir,
-                      const char *name, bool deeper, bool safe, struct stat *st)
+/* A name being looked up: its path, the path of its directory, the name itself. */
+struct wanted {
+    const char *path, *dir, *name;
+    bool safe;                 /* see layer_stat */
+    enum index_state in_upper; /* what is known already */
+};
+
+static int dir_says(struct overlay *o, unsigned layer, const struct wanted *w, struct stat *st)
 {
-    if (session_masked(o->s, layer, path))
+    if (layer == 0 && w->in_upper != INDEX_MAYBE)
+        return w->in_upper == INDEX_OPAQUE ? SAYS_DIR_END : SAYS_DIR;
+    int r;
+    if (layer)
+        r = overlay_lower_opaque(o, layer, w->dir, w->path, st);
+    else if ((r = overlay_is_opaque(o, 0, w->path)) == 0)
+        r = overlay_has_wh(o, 0, w->dir, w->name);
+    return r < 0 ? r : r ? SAYS_DIR_END : SAYS_DIR;
+}
+
+static int layer_says(struct overlay *o, unsigned layer, const struct wanted *w, bool deeper,
+                      struct stat *st)
+{
+    if (session_masked(o->s, layer, w->path))
         return SAYS_NOTHING;
-    int r = layer_stat(o, layer, path, safe, st);
-    if (safe && (r == -ENOTDIR || r == -ELOOP))
-        return SAYS_ASIDE;
-    if (r == -ENOENT || r == -ENOTDIR)
-        return deeper && overlay_has_wh(o, layer, dir, name) ? SAYS_GONE : SAYS_NOTHING;
+    int r = layer_stat(o, layer, w->path, w->safe && layer, st);
+    if (r == -ENOENT || r == -ENOTDIR || (r == -ELOOP && w->safe))
+        return deeper && overlay_has_wh(o, layer, w->dir, w->name) ? SAYS_GONE : SAYS_NOTHING;
     if (r < 0)
         return r;
-    if (overlay_is_whiteout(o, layer, path, st))
+    if (overlay_is_whiteout(o, layer, w->path, st))
         return SAYS_GONE;
     if (!S_ISDIR(st->st_mode))
-        return overlay_is_metacopy(o, layer, path, st) ? -EIO : SAYS_OBJECT;
-    if (!deeper)
-        return SAYS_DIR;
-    r = layer ? overlay_lower_opaque(o, layer, path, st) : overlay_is_opaque(o, 0, path);
-    if (r < 0)
-        return r;
-    return r || overlay_has_wh(o, layer, dir, name) ? SAYS_DIR_END : SAYS_DIR;
+        return overlay_is_metacopy(o, layer, w->path, st) ? -EIO : SAYS_OBJECT;
+    return deeper ? dir_says(o, layer, w, st) : SAYS_DIR;
+}
+
+static void learn(struct overlay *o, u64 hash, u64 word, int say)
+{
+    if (say == SAYS_NOTHING)
+        index_learn(o->index, hash, word, INDEX_ABSENT);
+    else if (say == SAYS_DIR || say == SAYS_DIR_END)
+        index_learn(o->index, hash, word, say == SAYS_DIR ? INDEX_MERGED : INDEX_OPAQUE);
+}
+
+/* Takes what a layer says into out. True where the deeper layers have no say. */
+static bool take(struct vnode *out, unsigned layer, int say, const struct stat *st)
+{
+    bool first = out->top == VNODE_ABSENT;
+    if (say == SAYS_NOTHING)
+        return false;
+    if (say == SAYS_GONE) {
+        out->whiteout = layer == 0;
+        return true;
+    }
+    if (first) {
+        out->top = (u8)layer;
+        out->st = *st;
+        out->layers = layer_bit(layer);
+    } else if (say == SAYS_OBJECT) {
+        return true; /* a file under a directory: merging stops here */
+    } else {
+        out->layers |= layer_bit(layer);
+    }
+    return say != SAYS_DIR;
 }
 
 /* Fills out (path and dir_layers are set) from the layers of its directory. */
@@ -94,50 +137,29 @@ static int look_in_layers(struct overlay *o, struct vnode *out, bool safe)
 {
     char dir[VPATH_MAX];
     layer_set left = out->dir_layers;
-    const char *name = path_last(out->path, out->len);
+    struct wanted w = {.path = out->path, .dir = dir, .safe = safe};
     u64 hash = 0, word = 0;
-    enum index_state state = INDEX_MAYBE;
     struct stat st;
 
+    w.name = path_last(out->path, out->len);
     memcpy(dir, out->path, out->len + 1);
     path_pop(dir, out->len);
     make_absent(out);
     if (left & layer_bit(0)) {
         hash = index_hash(o->index, out->path, out->len);
-        state = index_look(o->index, hash, &word);
-        if (state == INDEX_ABSENT)
+        w.in_upper = index_look(o->index, hash, &word);
+        if (w.in_upper == INDEX_ABSENT)
             left &= ~layer_bit(0);
     }
     while (left) {
         unsigned layer = lowest(left);
         left &= ~layer_bit(layer);
-        int say = layer_says(o, layer, out->path, dir, name, left != 0 || layer == 0, safe, &st);
-        if (say == SAYS_ASIDE)
-            return -EAGAIN; /* a symlink or a file on the way: component by component */
+        int say = layer_says(o, layer, &w, left != 0 || layer == 0, &st);
         if (say < 0)
-            return out->top == VNODE_ABSENT ? say : 0;
-        if (layer == 0 && state == INDEX_MAYBE) {
-            if (say == SAYS_NOTHING)
-                index_learn(o->index, hash, word, INDEX_ABSENT);
-            else if (say == SAYS_DIR || say == SAYS_DIR_END)
-                index_learn(o->index, hash, word, say == SAYS_DIR ? INDEX_MERGED : INDEX_OPAQUE);
-        }
-        if (say == SAYS_NOTHING)
-            continue;
-        if (say == SAYS_GONE) {
-            out->whiteout = layer == 0;
-            break;
-        }
-        if (out->top == VNODE_ABSENT) {
-            out->top = (u8)layer;
-            out->st = st;
-            out->layers = layer_bit(layer);
-        } else if (say == SAYS_OBJECT) {
-            break; /* a file under a directory: merging stops here */
-        } else {
-            out->layers |= layer_bit(layer);
-        }
-        if (say != SAYS_DIR)
+            return say;
+        if (layer == 0 && w.in_upper == INDEX_MAYBE)
+            learn(o, hash, word, say);
+        if (take(out, layer, say, &st))
             break;
     }
     return 0;
@@ -184,56 +206,114 @@ static int descend_slow(struct vfs *fs, const char *path, struct vnode *out)
     return r;
 }
 
-/* With one lower the index alone says which layers reach the parent directory; the one look at the
- * whole path tells whether that was true. 1: answered; 0: no. */
-static int descend_fast(struct overlay *o, struct vnode *out)
+/* Which layers reach the directory of out->path, where the index alone can say it (with one lower
+ * at most): 0 where it cannot. */
+static layer_set known_parents(struct overlay *o, const struct vnode *out)
 {
-    layer_set layers = o->root_layers, parents;
-    size_t at = 0;
-    do {
-        size_t from = at ? at + 1 : 0;
+    layer_set layers = o->root_layers;
+    u64 word;
+    for (size_t from = 0, at; layers; from = at + 1) {
         for (at = from; at < out->len && out->path[at] != '/'; at++)
             ;
         if (overlay_reserved(o, out->path + from, at - from))
             return 0;
-        parents = layers;
-        if (at == out->len || !(layers & layer_bit(0)))
+        if (at == out->len)
+            break;
+        if (!(layers & layer_bit(0)))
             continue;
-        u64 word;
-        enum index_state state = index_look(o->index, index_hash(o->index, out->path, at), &word);
-        if (state == INDEX_MAYBE)
+        switch (index_look(o->index, index_hash(o->index, out->path, at), &word)) {
+        case INDEX_MAYBE:
             return 0;
-        if (state == INDEX_ABSENT)
+        case INDEX_ABSENT:
             layers &= ~layer_bit(0);
-        else if (state == INDEX_OPAQUE)
+            break;
+        case INDEX_OPAQUE:
             layers &= layer_bit(0);
-        if (!layers)
+            break;
+        case INDEX_MERGED:
+            break;
+        }
+    }
+    return layers;
+}
+
+/* Only one lower can have it: one look at the whole path. The kernel saw no symlink before the name
+ * that it did not find, so that a parent that is there is a directory. */
+static int look_whole(struct overlay *o, struct vnode *out, unsigned layer)
+{
+    make_absent(out);
+    if (session_masked(o->s, layer, out->path))
+        return -EAGAIN;
+    int fd = overlay_open_in(o, layer, out->path, 0);
+    if (fd == -ENOENT) {
+        char dir[VPATH_MAX];
+        struct stat st;
+        memcpy(dir, out->path, out->len + 1);
+        if (path_pop(dir, out->len) == 0)
             return 0;
-    } while (at < out->len);
+        return sys_fstatat(o->layer_fd[layer], dir, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                       S_ISDIR(st.st_mode)
+                   ? 0
+                   : -EAGAIN;
+    }
+    if (fd < 0)
+        return -EAGAIN;
+    int r = sys_fstat(fd, &out->st);
+    sys_close(fd);
+    if (r < 0)
+        return -EAGAIN;
+    if (overlay_is_whiteout(o, layer, out->path, &out->st)) {
+        make_absent(out);
+        return 0;
+    }
+    if (overlay_is_metacopy(o, layer, out->path, &out->st))
+        return -EIO;
+    out->top = (u8)layer;
+    out->layers = layer_bit(layer);
+    return 0;
+}
+
+/* 0: answered. */
+static int descend_fast(struct overlay *o, struct vnode *out)
+{
+    layer_set parents = known_parents(o, out);
+    u64 word;
+    if (!parents)
+        return -EAGAIN;
     out->dir_layers = parents;
     out->whiteout = false;
-    return look_in_layers(o, out, true) == 0;
+    bool upper = parents & layer_bit(0);
+    layer_set low = lowers_of(parents);
+    if (!upper)
+        return look_whole(o, out, lowest(low));
+    /* The index says that the upper has the parent directory. */
+    if (!low ||
+        index_look(o->index, index_hash(o->index, out->path, out->len), &word) != INDEX_ABSENT)
+        return look_in_layers(o, out, true);
+    int r = look_whole(o, out, lowest(low));
+    return r == -EAGAIN ? look_in_layers(o, out, true) : r;
 }
 
 int overlay_descend(struct vfs *fs, const char *path, size_t len, struct vnode *out)
 {
     struct overlay *o = overlay_of(fs);
+    layer_set low = lowers_of(o->root_layers);
     if (len == 0)
         return overlay_root(fs, out);
     if (len >= sizeof(out->path))
         return -ENAMETOOLONG;
-    if (is_single(lowers_of(o->root_layers)) || !lowers_of(o->root_layers)) {
-        out->fs = fs;
-        out->generation = index_generation(o->index);
-        out->len = len;
-        memmove(out->path, path, len);
-        out->path[len] = '\0';
-        if (descend_fast(o, out))
-            return 0;
+    out->fs = fs;
+    out->generation = index_generation(o->index);
+    out->len = len;
+    memmove(out->path, path, len);
+    out->path[len] = '\0';
+    if (!low || is_single(low)) {
+        int r = descend_fast(o, out);
+        if (r == 0 || r == -EIO)
+            return r;
     }
     char copy[VPATH_MAX];
-    memcpy(copy, path, len);
-    copy[len] = '\0';
+    memcpy(copy, out->path, len + 1);
     return descend_slow(fs, copy, out);
 }
 
@@ -254,15 +334,16 @@ bool overlay_lower_has(struct overlay *o, const struct vnode *node)
 {
     char dir[VPATH_MAX];
     layer_set left = lowers_of(node->dir_layers);
-    const char *name = path_last(node->path, node->len);
+    struct wanted w = {.path = node->path, .dir = dir, .safe = true};
     struct stat st;
+    w.name = path_last(node->path, node->len);
     memcpy(dir, node->path, node->len + 1);
     path_pop(dir, node->len);
     while (left) {
         unsigned layer = lowest(left);
         left &= ~layer_bit(layer);
-        int say = layer_says(o, layer, node->path, dir, name, left != 0, true, &st);
-        if (say != SAYS_NOTHING && say != SAYS_ASIDE)
+        int say = layer_says(o, layer, &w, left != 0, &st);
+        if (say != SAYS_NOTHING)
             return say != SAYS_GONE;
     }
     return false;

@@ -2,7 +2,9 @@
 #include "overlay/overlay.h"
 #include "base/sys.h"
 
-#define LIST_MAX 4096
+#define LIST_MAX     1024
+#define MARK_MAX     48
+#define XATTR_BLOCKS 16 /* of 512 bytes: more than a filesystem takes for the xattrs of a file */
 
 static const char prefixes_text[] = "trusted.overlay.\0user.overlay.\0user.fuseoverlayfs.\0";
 
@@ -31,11 +33,14 @@ static const char *mark_of(const char *name)
     return NULL;
 }
 
-/* A program's own trusted.overlay.X lies on disk as trusted.overlay.overlay.X (Linux 6.7). */
+/* A program's own PREFIX.X lies on disk as PREFIX.overlay.X, as in the kernel since 6.7: it shows
+ * again as said, and means nothing. */
+static const char escape[] = "overlay.";
+
 static bool is_escaped(const char *name)
 {
-    return str_starts(name, "trusted.overlay.overlay.") ||
-           str_starts(name, "user.overlay.overlay.");
+    const char *mark = mark_of(name);
+    return mark && str_starts(mark, escape);
 }
 
 bool overlay_private_xattr(const char *name)
@@ -43,41 +48,33 @@ bool overlay_private_xattr(const char *name)
     return mark_of(name) && !is_escaped(name);
 }
 
-static bool escapes(const struct overlay *o, const char *name)
-{
-    return str_starts(name, "trusted.overlay.") ||
-           (str_starts(name, "user.overlay.") && !o->s->trusted);
-}
-
-long overlay_xattr_to_disk(struct vfs *fs, const char *name, char *buf, size_t cap)
+long overlay_xattr_to_disk(struct vfs *fs UNUSED, const char *name, char *buf, size_t cap)
 {
     const char *mark = mark_of(name);
     if (!mark)
         return str_copy(buf, cap, name);
-    if (!escapes(overlay_of(fs), name))
+    size_t head = (size_t)(mark - name), len = head + sizeof(escape) - 1 + str_len(mark);
+    if (len > XATTR_NAME_MAX || len >= cap)
         return -EOPNOTSUPP;
-    size_t head = (size_t)(mark - name);
-    static const char again[] = "overlay.";
-    if (head + sizeof(again) + str_len(mark) > cap)
-        return -ERANGE;
     memcpy(buf, name, head);
-    memcpy(buf + head, again, sizeof(again) - 1);
-    return (long)(head + sizeof(again) - 1) +
-           str_copy(buf + head + sizeof(again) - 1, cap - head - sizeof(again) + 1, mark);
+    memcpy(buf + head, escape, sizeof(escape) - 1);
+    str_copy(buf + head + sizeof(escape) - 1, cap - head - sizeof(escape) + 1, mark);
+    return (long)len;
 }
 
-long overlay_xattr_from_disk(struct vfs *fs, const char *name, char *buf, size_t cap)
+long overlay_xattr_from_disk(struct vfs *fs UNUSED, const char *name, char *buf, size_t cap)
 {
     const char *mark = mark_of(name);
     if (!mark)
         return str_copy(buf, cap, name);
-    if (!is_escaped(name) || !escapes(overlay_of(fs), name))
+    if (!is_escaped(name))
         return 0;
     size_t head = (size_t)(mark - name);
     if (head >= cap)
         return -ERANGE;
     memcpy(buf, name, head);
-    return (long)head + str_copy(buf + head, cap - head, mark + sizeof("overlay.") - 1);
+    long n = str_copy(buf + head, cap - head, mark + sizeof(escape) - 1);
+    return n < 0 ? -ERANGE : (long)head + n;
 }
 
 const char *overlay_mark_name(const struct overlay *o, const char *mark, char *buf, size_t cap)
@@ -88,93 +85,160 @@ const char *overlay_mark_name(const struct overlay *o, const char *mark, char *b
     return buf;
 }
 
-/* Looks for one of our marks in a list of xattr names: opaque values y and x, redirect, whiteout.
- */
+/* The marks of one object. `kernel`: marks that kernel overlayfs leaves and fuss does not, so that
+ * the layer was the upper of a mount. */
 struct marks {
-    bool opaque, mixed, redirect, whiteout, metacopy;
+    bool opaque, mixed, redirect, whiteout, metacopy, kernel;
 };
 
-static void read_marks(const char *path, struct marks *m)
+/* Where the object is: a path that ends at it, or (follow) a descriptor's link to it. */
+struct marked {
+    const char *path;
+    bool follow;
+};
+
+static long get_mark(const struct marked *at, const char *name, char *value, size_t cap)
 {
-    char list[LIST_MAX], value[4];
-    memset(m, 0, sizeof(*m));
-    long n = sys_listxattr(path, list, sizeof(list));
-    for (long at = 0; at < n; at += (long)str_len(list + at) + 1) {
-        const char *name = list + at, *mark = mark_of(name);
-        if (!mark || is_escaped(name))
-            continue;
-        if (str_eq(mark, "opaque")) {
-            long got = sys_getxattr(path, name, value, sizeof(value));
-            m->opaque |= got >= 1 && value[0] == 'y';
-            m->mixed |= got >= 1 && value[0] == 'x';
+    return at->follow ? sys_getxattr(at->path, name, value, cap)
+                      : sys_lgetxattr(at->path, name, value, cap);
+}
+
+static void take_mark(struct marks *m, const struct marked *at, const char *name, const char *mark)
+{
+    char value[1];
+    if (str_eq(mark, "opaque")) {
+        /* one byte, as the kernel reads it */
+        long n = get_mark(at, name, value, sizeof(value));
+        m->opaque |= n == 1 && value[0] == 'y';
+        m->mixed |= n == 1 && value[0] == 'x';
+    }
+    m->redirect |= str_eq(mark, "redirect");
+    m->metacopy |= str_eq(mark, "metacopy");
+    m->whiteout |= str_eq(mark, "whiteout");
+    m->kernel |= str_eq(mark, "origin") || str_eq(mark, "uuid");
+}
+
+/* Asks for each mark by its name, where the list is too long to take. */
+static NOINLINE void ask_marks(struct marks *m, const struct marked *at)
+{
+    static const char asked[] = "opaque\0redirect\0metacopy\0whiteout\0origin\0";
+    char name[MARK_MAX];
+    for (const char *p = prefixes_text; *p; p += str_len(p) + 1) {
+        for (const char *mark = asked; *mark; mark += str_len(mark) + 1) {
+            size_t n = str_len(p);
+            memcpy(name, p, n);
+            memcpy(name + n, mark, str_len(mark) + 1);
+            if (get_mark(at, name, NULL, 0) >= 0)
+                take_mark(m, at, name, mark);
         }
-        m->redirect |= str_eq(mark, "redirect");
-        m->metacopy |= str_eq(mark, "metacopy");
-        m->whiteout |= str_eq(mark, "whiteout");
     }
 }
 
-bool overlay_is_whiteout(struct overlay *o, unsigned layer, const char *rel, const struct stat *st)
+static int read_marks_at(const struct marked *at, struct marks *m)
 {
-    char path[SYS_FD_PATH];
-    struct marks m;
-    if (is_whiteout_stat(st))
-        return true;
-    if (!S_ISREG(st->st_mode) || st->st_size || !(o->mixed_layers & layer_bit(layer)))
-        return false;
-    int fd = overlay_open_in(o, layer, rel, 0);
-    if (fd < 0)
-        return false;
-    read_marks(sys_fd_path(path, fd), &m);
-    sys_close(fd);
-    return m.whiteout;
+    char list[LIST_MAX];
+    memset(m, 0, sizeof(*m));
+    long n = at->follow ? sys_listxattr(at->path, list, sizeof(list))
+                        : SYS3(SYS_llistxattr, at->path, list, sizeof(list));
+    if (n == -ERANGE)
+        ask_marks(m, at);
+    for (long i = 0; i < n; i += (long)str_len(list + i) + 1) {
+        const char *mark = mark_of(list + i);
+        if (mark && !str_starts(mark, escape))
+            take_mark(m, at, list + i, mark);
+    }
+    return n < 0 && n != -ERANGE && n != -EOPNOTSUPP ? (int)n : 0;
 }
 
-bool overlay_is_metacopy(struct overlay *o, unsigned layer, const char *rel, const struct stat *st)
+/* The marks of a file or directory, by name: nothing needs to be opened. */
+static int read_marks(struct overlay *o, unsigned layer, const char *rel, struct marks *m)
 {
-    char path[SYS_FD_PATH];
-    struct marks m;
-    if (!S_ISREG(st->st_mode) || !st->st_size || st->st_blocks)
-        return false;
-    int fd = overlay_open_in(o, layer, rel, 0);
-    if (fd < 0)
-        return false;
-    read_marks(sys_fd_path(path, fd), &m);
-    sys_close(fd);
-    return m.metacopy;
-}
-
-static int look_opaque(struct overlay *o, unsigned layer, const char *rel, struct stat *st)
-{
-    char path[SYS_FD_PATH];
-    struct marks m;
-    int fd = overlay_open_in(o, layer, rel, O_DIRECTORY);
+    char path[PATH_MAX];
+    struct marked at = {.path = path};
+    sys_fd_path(path, o->layer_fd[layer]);
+    size_t len = str_len(path);
+    if (path_push(path, sizeof(path), &len, *rel ? rel : ".", *rel ? str_len(rel) : 1) == 0)
+        return read_marks_at(&at, m);
+    int fd = overlay_open_in(o, layer, rel, 0); /* too long a path that way */
     if (fd < 0)
         return fd;
-    read_marks(sys_fd_path(path, fd), &m);
-    int r = m.redirect ? -EIO : m.opaque;
-    if (m.mixed)
-        o->mixed_layers |= layer_bit(layer);
-    if (r == 0 && overlay_wh_names(o) && sys_fstatat(fd, OPAQUE_NAME, st, AT_SYMLINK_NOFOLLOW) == 0)
-        r = 1;
+    sys_fd_path(path, fd);
+    at.follow = true;
+    int r = read_marks_at(&at, m);
     sys_close(fd);
     return r;
 }
 
-int overlay_is_opaque(struct overlay *o, unsigned layer, const char *rel)
+static int has_opaque_name(struct overlay *o, unsigned layer, const char *rel)
 {
+    char path[VPATH_MAX];
     struct stat st;
-    return look_opaque(o, layer, rel, &st);
+    size_t len = 0;
+    if (!overlay_wh_names(o))
+        return 0;
+    path[0] = '\0';
+    if (path_push(path, sizeof(path), &len, rel, str_len(rel)) ||
+        path_push(path, sizeof(path), &len, OPAQUE_NAME, sizeof(OPAQUE_NAME) - 1))
+        return 0;
+    return sys_fstatat(o->layer_fd[layer], path, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-int overlay_lower_opaque(struct overlay *o, unsigned layer, const char *rel, const struct stat *st)
+bool overlay_is_whiteout(struct overlay *o, unsigned layer, const char *rel, const struct stat *st)
 {
-    struct stat scratch;
+    struct marks m;
+    if (is_whiteout_stat(st))
+        return true;
+    if (!S_ISREG(st->st_mode) || st->st_size)
+        return false;
+    return read_marks(o, layer, rel, &m) == 0 && m.whiteout;
+}
+
+/* Such a file has a size and no data blocks; a block of its own may hold its xattrs, which is
+ * looked into only where the layer has been a kernel mount's. */
+bool overlay_is_metacopy(struct overlay *o, unsigned layer, const char *rel, const struct stat *st)
+{
+    struct marks m;
+    bool suspect = o->kernel_layers & layer_bit(layer);
+    if (!S_ISREG(st->st_mode) || !st->st_size)
+        return false;
+    if (st->st_blocks * 512 >= st->st_size && !(suspect && st->st_blocks <= XATTR_BLOCKS))
+        return false;
+    return read_marks(o, layer, rel, &m) == 0 && m.metacopy;
+}
+
+int overlay_is_opaque(struct overlay *o, unsigned layer, const char *rel)
+{
+    struct marks m;
+    int r = read_marks(o, layer, rel, &m);
+    if (r < 0)
+        return r;
+    if (m.mixed)
+        o->mixed_layers |= layer_bit(layer);
+    if (m.kernel)
+        o->kernel_layers |= layer_bit(layer);
+    if (m.redirect)
+        return -EIO;
+    return m.opaque || has_opaque_name(o, layer, rel);
+}
+
+bool overlay_is_mixed(struct overlay *o, unsigned layer, const char *rel)
+{
+    struct marks m;
+    if (!(o->mixed_layers & layer_bit(layer)))
+        return false;
+    return read_marks(o, layer, rel, &m) == 0 && m.mixed;
+}
+
+int overlay_lower_opaque(struct overlay *o, unsigned layer, const char *dir, const char *rel,
+                         const struct stat *st)
+{
     struct opaque_entry *e =
-        &o->opaque[(st->st_ino * 0x9e3779b97f4a7c15u + layer) >> 32 & (OPAQUE_MAX - 1)];
+        &o->opaque[((st->st_ino + layer) * 0x9e3779b97f4a7c15u >> 32) & (OPAQUE_MAX - 1)];
     if (e->ino == st->st_ino && e->dev == st->st_dev && e->layer == layer + 1)
         return e->opaque;
-    int r = look_opaque(o, layer, rel, &scratch);
+    int r = overlay_is_opaque(o, layer, rel);
+    if (r == 0)
+        r = overlay_has_wh(o, layer, dir, path_last(rel, str_len(rel)));
     if (r >= 0)
         *e = (struct opaque_entry){
             .dev = st->st_dev, .ino = st->st_ino, .layer = (u16)(layer + 1), .opaque = (u8)r};

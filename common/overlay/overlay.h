@@ -36,6 +36,8 @@ struct relocation {
     int to_fd;
 };
 
+#define COPIED_BITS 65536
+
 /* Whether a lower directory is opaque: taken as constant for the session. */
 struct opaque_entry {
     u64 dev, ino;
@@ -50,9 +52,11 @@ struct overlay {
     int work_fd;              /* private directory on the upper's filesystem, -1 = read-only */
     layer_set root_layers;    /* merged at the root */
     layer_set mixed_layers;   /* with a directory that may hold xattr whiteouts (opaque=x) */
+    layer_set kernel_layers;  /* that were the upper of a kernel mount */
     struct opaque_entry opaque[OPAQUE_MAX];
+    u64 copied[COPIED_BITS / 64]; /* by hash: lower files that were copied up in this session */
     struct index *index;
-    u64 serial;               /* for temporary names in work */
+    u64 serial; /* for temporary names in work */
     struct origin_entry origin[ORIGINS_MAX];
     u32 norelocs;
     struct relocation reloc[RELOCATIONS_MAX];
@@ -74,24 +78,26 @@ static inline struct overlay *overlay_of(struct vfs *fs)
 int overlay_init(struct overlay *o, const struct session *s, int *bad_layer);
 void overlay_fini(struct overlay *o);
 
-/* -- marks.c: what the markers on disk mean (overlay-wide formats in README.md) ------------------ */
+/* -- marks.c: what the markers on disk mean (overlay-wide formats in README.md) ------------------
+ */
 /* True where names starting with ".wh." are markers in this session. */
 bool overlay_wh_names(const struct overlay *o);
 /* True where `name` can be no name of the union (a marker name, the work directory's name). */
 bool overlay_reserved(const struct overlay *o, const char *name, size_t len);
 /* Is the real object a whiteout: 0/0 device, or an empty regular file with an overlay.whiteout
  * xattr. `rel` names it below the layer's root. */
-bool overlay_is_whiteout(struct overlay *o, unsigned layer, const char *rel,
-                         const struct stat *st);
+bool overlay_is_whiteout(struct overlay *o, unsigned layer, const char *rel, const struct stat *st);
 /* 1 where the directory `rel` of `layer` is opaque by xattr or by .wh..wh..opq, 0 where not, or
  * -EIO where it carries a mark that fuss does not follow (redirect, metacopy). */
 int overlay_is_opaque(struct overlay *o, unsigned layer, const char *rel);
-/* The same for a directory of a lower with stat `st`, remembered for the session. */
-int overlay_lower_opaque(struct overlay *o, unsigned layer, const char *rel,
+/* Does the directory `rel` of a lower, with stat `st`, hide what deeper layers have: opaque, or a
+ * .wh. marker of its name beside it in `dir`. Taken as constant for the session. */
+int overlay_lower_opaque(struct overlay *o, unsigned layer, const char *dir, const char *rel,
                          const struct stat *st);
+/* True where listings of the directory must look for xattr whiteouts (opaque=x). */
+bool overlay_is_mixed(struct overlay *o, unsigned layer, const char *rel);
 /* True where the regular file has its data elsewhere (metacopy): fuss does not follow that. */
-bool overlay_is_metacopy(struct overlay *o, unsigned layer, const char *rel,
-                         const struct stat *st);
+bool overlay_is_metacopy(struct overlay *o, unsigned layer, const char *rel, const struct stat *st);
 /* 1 where layer `layer` has a file ".wh.NAME" in directory `dir_rel` (wh names in force). */
 int overlay_has_wh(struct overlay *o, unsigned layer, const char *dir_rel, const char *name);
 /* True for xattr names of any overlay implementation: never shown, never copied up. */
@@ -101,7 +107,8 @@ long overlay_xattr_from_disk(struct vfs *fs, const char *name, char *buf, size_t
 /* The xattr name this session writes for "opaque", "origin"...: prefix by session->trusted. */
 const char *overlay_mark_name(const struct overlay *o, const char *mark, char *buf, size_t cap);
 
-/* -- lookup.c ------------------------------------------------------------------------------------ */
+/* -- lookup.c ------------------------------------------------------------------------------------
+ */
 int overlay_root(struct vfs *fs, struct vnode *out);
 int overlay_lookup(struct vfs *fs, const struct vnode *dir, const char *name, size_t len,
                    struct vnode *out);
@@ -114,7 +121,8 @@ bool overlay_lower_has(struct overlay *o, const struct vnode *node);
 /* The topmost lower part of a merged directory or 0 where there is none. */
 unsigned overlay_top_lower(struct overlay *o, const struct vnode *node);
 
-/* -- reach.c: real objects ----------------------------------------------------------------------- */
+/* -- reach.c: real objects -----------------------------------------------------------------------
+ */
 int overlay_grab(struct vfs *fs, const struct vnode *node);
 /* O_PATH descriptor of the object at `rel` in `layer` ("" = the layer's root). flags adds
  * O_DIRECTORY or the like. */
@@ -129,7 +137,8 @@ bool overlay_mode_allows(const struct stat *st, const struct cred *cred, int mas
 int overlay_may_delete(struct vfs *fs, struct caller *who, const struct vnode *dir,
                        const struct vnode *node);
 
-/* -- identity.c ---------------------------------------------------------------------------------- */
+/* -- identity.c ----------------------------------------------------------------------------------
+ */
 int overlay_getattr(struct vfs *fs, const struct vnode *node, struct stat *st);
 int overlay_identify(struct vfs *fs, int fd, struct stat *st);
 /* Translates the identity in st of an upper object named by an open O_PATH descriptor. */
@@ -137,10 +146,14 @@ void overlay_show_identity(struct overlay *o, int fd, struct stat *st);
 /* Remembers that the upper object `fd` (with real stat `up`) stands for the lower object `low`:
  * origin xattr where the object can carry one (before its final chmod), else the session table. */
 int overlay_set_origin(struct overlay *o, int fd, const struct stat *up, const struct stat *low);
+/* Notes that the lower file was copied up, and asks it. */
+void overlay_note_copied(struct overlay *o, const struct stat *low);
+bool overlay_replaced(struct vfs *fs, const struct stat *st);
 /* Forgets a table entry when the upper object goes away (its inode number may be used again). */
 void overlay_drop_origin(struct overlay *o, const struct stat *up);
 
-/* -- readdir.c, reverse.c ------------------------------------------------------------------------ */
+/* -- readdir.c, reverse.c ------------------------------------------------------------------------
+ */
 int overlay_list(struct vfs *fs, const struct vnode *dir, struct listing *out);
 /* 1 where the merged view of dir shows no name, 0 where it does, or -errno. */
 int overlay_dir_empty(struct overlay *o, const struct vnode *dir);
@@ -150,7 +163,8 @@ int overlay_reverse(struct vfs *fs, unsigned layer, const char *rel, const struc
  * nowhere (-1). Called by rename and rmdir of directories with a lower part, before they act. */
 int overlay_relocate(struct overlay *o, const char *rel, int to_fd);
 
-/* -- copyup.c ------------------------------------------------------------------------------------ */
+/* -- copyup.c ------------------------------------------------------------------------------------
+ */
 int overlay_copy_up(struct vfs *fs, struct caller *who, struct vnode *node, u64 size_hint);
 /* Makes the directory and its ancestors exist in the upper; then an O_PATH|O_DIRECTORY descriptor
  * of the upper directory. */
@@ -159,7 +173,8 @@ int overlay_upper_dir(struct overlay *o, struct vnode *dir);
  * node is pure upper and opaque. */
 int overlay_copy_up_tree(struct overlay *o, struct caller *who, struct vnode *dir);
 
-/* -- whiteout.c: writing marks ------------------------------------------------------------------- */
+/* -- whiteout.c: writing marks -------------------------------------------------------------------
+ */
 /* The name of a fresh temporary in work. */
 void overlay_temp_name(struct overlay *o, char *buf, size_t cap);
 /* Leaves a whiteout for name in the upper directory dir_fd; where victim is set, an existing upper
@@ -172,12 +187,12 @@ int overlay_set_opaque(struct overlay *o, int fd);
 /* Empties an upper directory of its markers (it shows no name); then it can be removed. */
 int overlay_clear_marks(struct overlay *o, int dir_fd);
 
-/* -- create.c, nursery.c, remove.c, rename.c, ticket.c --------------------------------------------- */
+/* -- create.c, nursery.c, remove.c, rename.c, ticket.c
+ * --------------------------------------------- */
 int overlay_mkdir(struct vfs *fs, struct caller *who, struct vnode *node, u32 mode);
 int overlay_mknod(struct vfs *fs, struct caller *who, struct vnode *node, u32 mode, u64 dev);
 int overlay_symlink(struct vfs *fs, struct caller *who, struct vnode *node, const char *target);
-int overlay_link(struct vfs *fs, struct caller *who, struct vnode *from, int fd,
-                 struct vnode *to);
+int overlay_link(struct vfs *fs, struct caller *who, struct vnode *from, int fd, struct vnode *to);
 int overlay_create_begin(struct vfs *fs, struct caller *who, struct vnode *node, bool tmpfile,
                          struct vfs_pending *pending, char *real, size_t cap);
 int overlay_create_end(struct vfs *fs, struct caller *who, struct vfs_pending *pending,
@@ -195,7 +210,8 @@ void overlay_nursery_drop(struct overlay *o, int fd, const char *name);
 u64 overlay_ticket_take(struct overlay *o, const char *path, size_t len);
 void overlay_ticket_drop(struct overlay *o, u64 ticket);
 
-/* -- owner.c: the owner policy ------------------------------------------------------------------- */
+/* -- owner.c: the owner policy -------------------------------------------------------------------
+ */
 /* Who shall own the upper copy of an object that `low` describes: as is where the session may
  * chown, else the session's own ids. */
 void overlay_owner(const struct overlay *o, const struct stat *low, u32 *uid, u32 *gid);
