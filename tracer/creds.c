@@ -225,10 +225,6 @@ void creds_dispatch(struct task *t, struct call *c)
             !(own.caps >> CAP_SYS_PTRACE & 1)) {
             t->proc->not_dumpable = true;
             call_done(c, 0);
-        } else if (c->row->nr == SYS_seccomp) {
-            /* A listener of the program's own could answer "continue" and so let a call pass that
-             * we have not seen. */
-            call_done(c, -EBUSY);
         } else {
             call_pass(c);
         }

@@ -1,5 +1,6 @@
 #include "tracer/start.h"
 #include "tracer/creds.h"
+#include "tracer/elf.h"
 #include "tracer/filter.h"
 #include "tracer/front.h"
 #include "tracer/log.h"
@@ -60,8 +61,22 @@ static void try_exec(const char *path, char **argv)
     errno = ENOEXEC;
 }
 
-_Noreturn static void cannot_run(const char *name, int err)
+/* Exec itself has said why such a program is refused (exec.c). */
+static bool is_32_bit(const char *path)
 {
+    static struct elf elf;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    elf_read(fd, &elf);
+    close(fd);
+    return elf.kind == ELF_32;
+}
+
+_Noreturn static void cannot_run(const char *name, const char *file, int err)
+{
+    if (err == ENOEXEC && is_32_bit(file))
+        _exit(EXIT_CANNOT);
     if (err == ENOENT || err == ENOTDIR)
         die(EXIT_NOT_FOUND,
             "%s: command not found; check its name and $PATH, as the union shows it", name);
@@ -79,7 +94,7 @@ _Noreturn static void run_command(char **argv)
     int err = ENOENT;
     if (strchr(name, '/') || !name[0]) {
         try_exec(name, argv);
-        cannot_run(name, errno);
+        cannot_run(name, name, errno);
     }
     if (!path)
         path = "/bin:/usr/bin";
@@ -92,11 +107,13 @@ _Noreturn static void run_command(char **argv)
         int e = errno;
         if (e != ENOENT && e != ENOTDIR && (e != EACCES || access(file, F_OK) == 0))
             err = e;
+        if (e == ENOEXEC)
+            break;
         if (!path[n])
             break;
         path += n + 1;
     }
-    cannot_run(name, err);
+    cannot_run(name, file, err);
 }
 
 _Noreturn static void child(int go, struct filter *filter, const struct options *o)

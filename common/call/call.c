@@ -1,5 +1,6 @@
 #include "call/call.h"
 #include "call/families.h"
+#include "base/str.h"
 
 void call_begin(struct call *c)
 {
@@ -26,13 +27,18 @@ void call_done(struct call *c, long result)
     c->result = result;
 }
 
+void call_begin_rewrite(struct call *c)
+{
+    if (c->action == CALL_REWRITE)
+        return;
+    c->action = CALL_REWRITE;
+    c->new_nr = c->row->nr;
+    memcpy(c->new_arg, c->arg, sizeof(c->arg));
+}
+
 void call_rewrite_path(struct call *c, int arg, const char *real)
 {
-    if (c->action != CALL_REWRITE) {
-        c->action = CALL_REWRITE;
-        c->new_nr = c->row->nr;
-        memcpy(c->new_arg, c->arg, sizeof(c->arg));
-    }
+    call_begin_rewrite(c);
     c->blob[c->nblobs++] = (struct call_blob){.arg = arg, .bytes = real, .len = str_len(real) + 1};
 }
 
@@ -63,10 +69,24 @@ unsigned call_follow(const struct call *c)
     return follow ? WALK_FOLLOW : 0;
 }
 
-static int resolve_fd(struct call *c, int fd, struct place *place)
+/* The way on from a directory that was removed (`place` says where it was): to itself, which only
+ * its descriptor names, or up. The new rest of the path, with the new base in c->base; NULL where
+ * there is no way. */
+static const char *leave_removed(struct call *c, const struct place *place, const char *path)
 {
-    int err = walk_fd(c->view, c->who, fd, place);
-    return err;
+    const char *comp;
+    size_t n;
+    do {
+        n = path_next(&path, &comp);
+    } while (is_dot(comp, n));
+    if (n && !is_dotdot(comp, n))
+        return NULL;
+    memcpy(c->base, place->path, place->len + 1);
+    if (n)
+        path_pop(c->base, place->len);
+    while (*path == '/')
+        path++;
+    return n ? *path ? path : "." : "";
 }
 
 /* One (dirfd, path) pair. *by_fd tells whether the object was named by the descriptor alone. */
@@ -81,7 +101,8 @@ static int resolve(struct call *c, int dirfd_arg, int path_arg, unsigned walk_fl
     *fd = dirfd;
     *by_fd = path_arg < 0 || (c->arg[path_arg] == 0 && ((row->traits & SYS_NULL_PATH) || empty_ok));
     if (*by_fd)
-        return resolve_fd(c, dirfd, place);
+        return walk_fd(c->view, c->who, dirfd, place);
+    const char *path = said;
     long n = c->who->ops.read_str(c->who, said, c->arg[path_arg], PATH_MAX);
     if (n < 0)
         return (int)n;
@@ -89,16 +110,22 @@ static int resolve(struct call *c, int dirfd_arg, int path_arg, unsigned walk_fl
         if (!empty_ok)
             return -ENOENT;
         *by_fd = true;
-        return resolve_fd(c, dirfd, place);
+        return walk_fd(c->view, c->who, dirfd, place);
     }
     const char *base = "/";
     if (said[0] != '/' || (walk_flags & (WALK_BENEATH | WALK_IN_ROOT))) {
         int err = walk_base(c->view, c->who, dirfd, c->base, sizeof(c->base), place);
-        if (err)
+        if (err == -ENOENT && place->removed)
+            path = leave_removed(c, place, said);
+        if (err && (err != -ENOENT || !place->removed || !path))
             return err;
+        if (!*path) {
+            *by_fd = true;
+            return 0;
+        }
         base = c->base;
     }
-    int err = walk(c->view, c->who, base, said, walk_flags, place);
+    int err = walk(c->view, c->who, base, path, walk_flags, place);
     if (err && !place->in_union && !place->crossed) {
         place->exists = false;
         return 0;
@@ -223,6 +250,9 @@ void call_dispatch(struct call *c)
         break;
     case CALL_IOCTL:
         call_ioctl(c);
+        break;
+    case CALL_AFFINITY:
+        call_pass(c);
         break;
     case CALL_SECCOMP:
         call_done(c, -EBUSY); /* one listener per filter chain: programs know the answer */

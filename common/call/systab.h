@@ -56,6 +56,8 @@ enum call_handler {
     CALL_CLONE,       /* clone with CLONE_UNTRACED */
     CALL_PTRACE,      /* ptrace: a tracee cannot be traced twice, EPERM */
     CALL_PRCTL,       /* prctl options that matter (PR_SET_DUMPABLE) */
+    CALL_AFFINITY,    /* sched_*affinity: passed, but only at a stop: the supervisor narrows masks for
+                         moments in which nobody may look */
     CALL_SECCOMP,     /* seccomp with SECCOMP_FILTER_FLAG_NEW_LISTENER: EBUSY */
     CALL_ENOSYS,      /* never reaches the kernel: io_uring_setup and unknown numbers */
     CALL_HANDLERS
