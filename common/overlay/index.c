@@ -1,29 +1,30 @@
 #include "overlay/index.h"
 
-/* An entry is valid while its generation equals its stripe's: a touch only counts the stripe up, so
- * whoever looked before the touch installs an entry that is stale from birth. Writers are not
- * serialised: the word carries a check of the hash, so that a mix of two writers' halves is no
- * valid entry. */
-#define STRIPES 1024
-#define PROBES  4
+/* An entry is one word: a tag made of the path's hash and of the generation it was learned in, and
+ * the state. A change of the generation makes it worthless, so whoever looked before a change
+ * installs an entry that is stale from birth; and one word has no halves that two writers could
+ * mix. A tag of another path or generation is equal once in 2^62. */
+#define STRIPES    1024
+#define WAYS       4
+#define STATE_BITS 3u /* mask */
 
-struct entry {
-    u64 hash;
-    u64 word; /* generation << 18 | check of the hash << 2 | state; 0 = free */
-};
+/* Of a stripe and of `all`: changes under way in the low bits, finished and begun ones above. */
+#define BUSY_BITS 20
+#define BUSY_MASK (((u64)1 << BUSY_BITS) - 1)
+#define EPOCH_ONE ((u64)1 << BUSY_BITS)
 
 struct index {
     u64 key[2];
     u64 mask;
-    u64 all; /* touches of everything, part of every stripe's generation */
+    u64 all; /* changes of everything, part of every stripe's generation */
     u64 touches;
     u64 stripe[STRIPES];
-    struct entry entry[];
+    u64 entry[];
 };
 
 size_t index_size(unsigned bits)
 {
-    return sizeof(struct index) + (sizeof(struct entry) << bits);
+    return sizeof(struct index) + (sizeof(u64) << bits);
 }
 
 struct index *index_init(void *memory, unsigned bits, u64 key)
@@ -31,7 +32,7 @@ struct index *index_init(void *memory, unsigned bits, u64 key)
     struct index *x = memory;
     x->key[0] = key;
     x->key[1] = key * 0x9e3779b97f4a7c15u + 0x632be59bd9b4e019u;
-    x->mask = ((u64)1 << bits) - 1;
+    x->mask = (((u64)1 << bits) - 1) & ~(u64)(WAYS - 1);
     return x;
 }
 
@@ -94,61 +95,89 @@ static void store(u64 *p, u64 v)
     __atomic_store_n(p, v, __ATOMIC_RELEASE);
 }
 
-static u64 generation(const struct index *x, u64 hash)
+/* *settled: no change of this path is under way. */
+static u64 generation(const struct index *x, u64 hash, bool *settled)
 {
-    return load(&x->all) + load(&x->stripe[hash % STRIPES]);
+    u64 all = load(&x->all), own = load(&x->stripe[hash % STRIPES]);
+    *settled = !((all | own) & BUSY_MASK);
+    return own + all * 0x9e3779b97f4a7c15u; /* no counting ever leads back to a former sum */
 }
 
-static u64 word_of(u64 gen, u64 hash, enum index_state state)
+static u64 tag_of(u64 hash, u64 gen)
 {
-    return gen << 18 | (hash >> 48) << 2 | (u64)state;
+    u64 t = hash ^ rotl(gen * 0xbf58476d1ce4e5b9u, 29);
+    t = (t ^ t >> 32) * 0x94d049bb133111ebu;
+    t ^= t >> 29;
+    t = (t + hash) & ~(u64)STATE_BITS;
+    return t ? t : STATE_BITS + 1;
 }
 
 enum index_state index_look(struct index *x, u64 hash, u64 *word)
 {
-    u64 gen = generation(x, hash);
-    u64 want = word_of(gen, hash, 0);
-    *word = gen;
-    for (unsigned i = 0; i < PROBES; i++) {
-        struct entry *e = &x->entry[(hash + i) & x->mask];
-        u64 w = load(&e->word);
-        if ((w & ~(u64)3) != want || load(&e->hash) != hash || load(&e->word) != w)
-            continue;
-        return (enum index_state)(w & 3);
+    bool settled;
+    *word = generation(x, hash, &settled);
+    if (!settled)
+        return INDEX_MAYBE;
+    u64 tag = tag_of(hash, *word);
+    for (unsigned i = 0; i < WAYS; i++) {
+        u64 w = load(&x->entry[(hash & x->mask) + i]);
+        if ((w & ~(u64)STATE_BITS) == tag)
+            return (enum index_state)(w & STATE_BITS);
     }
     return INDEX_MAYBE;
 }
 
 void index_learn(struct index *x, u64 hash, u64 word, enum index_state state)
 {
-    struct entry *to = NULL;
-    if (state == INDEX_MAYBE || generation(x, hash) != word)
+    bool settled;
+    if (state == INDEX_MAYBE || generation(x, hash, &settled) != word || !settled)
         return;
-    for (unsigned i = 0; i < PROBES; i++) {
-        struct entry *e = &x->entry[(hash + i) & x->mask];
-        u64 w = load(&e->word), h = load(&e->hash);
-        if (w == 0 || h == hash || (w >> 18) != (generation(x, h) & (~(u64)0 >> 18))) {
-            to = e; /* free, ours, or stale */
+    u64 *set = &x->entry[hash & x->mask], tag = tag_of(hash, word);
+    unsigned to = (unsigned)((hash >> 32) ^ word) % WAYS;
+    for (unsigned i = 0; i < WAYS; i++) {
+        u64 w = load(&set[i]);
+        if (w == 0 || (w & ~(u64)STATE_BITS) == tag) {
+            to = i;
             break;
         }
     }
-    if (!to)
-        to = &x->entry[(hash + word % PROBES) & x->mask];
-    store(&to->word, 0);
-    store(&to->hash, hash);
-    store(&to->word, word_of(word, hash, state));
+    store(&set[to], tag | (u64)state);
+}
+
+static void change(struct index *x, u64 *counter, u64 by)
+{
+    __atomic_add_fetch(counter, by, __ATOMIC_SEQ_CST);
+    __atomic_add_fetch(&x->touches, 1, __ATOMIC_RELAXED);
 }
 
 void index_touch(struct index *x, u64 hash)
 {
-    __atomic_add_fetch(&x->stripe[hash % STRIPES], 1, __ATOMIC_ACQ_REL);
-    __atomic_add_fetch(&x->touches, 1, __ATOMIC_RELAXED);
+    change(x, &x->stripe[hash % STRIPES], EPOCH_ONE);
 }
 
 void index_touch_all(struct index *x)
 {
-    __atomic_add_fetch(&x->all, 1, __ATOMIC_ACQ_REL);
-    __atomic_add_fetch(&x->touches, 1, __ATOMIC_RELAXED);
+    change(x, &x->all, EPOCH_ONE);
+}
+
+void index_begin(struct index *x, u64 hash)
+{
+    change(x, &x->stripe[hash % STRIPES], EPOCH_ONE + 1);
+}
+
+void index_end(struct index *x, u64 hash)
+{
+    change(x, &x->stripe[hash % STRIPES], EPOCH_ONE - 1);
+}
+
+void index_begin_all(struct index *x)
+{
+    change(x, &x->all, EPOCH_ONE + 1);
+}
+
+void index_end_all(struct index *x)
+{
+    change(x, &x->all, EPOCH_ONE - 1);
 }
 
 u64 index_generation(const struct index *x)

@@ -5,10 +5,15 @@
  *   ABSENT  the upper has neither an object nor a marker of this name, nor anything below it
  *   MERGED  the upper has a directory that merges with the lowers
  *   OPAQUE  the upper has a directory that hides the lowers
- * A mutator calls index_touch() before its system call: it bumps the entry's epoch and sets MAYBE.
  * Whoever looked for real may install what it saw with index_learn() and the word it read before
- * looking; the compare-and-swap fails where anybody touched the entry since. Death at any instant
- * leaves MAYBE. No locks. Renaming or removing a directory touches everything (index_touch_all). */
+ * looking; it is refused, or worthless, where anybody changed the path since.
+ *
+ * A mutator whose changes nobody else can see half done (one thread serves all) calls index_touch()
+ * before and after its system call. One that runs beside learners puts its call between
+ * index_begin() and index_end(): in between nothing is learned, so that nobody can install what it
+ * saw before the call as if it were seen after it. Death at any instant leaves MAYBE, for good
+ * where it hit between begin and end. No locks. Renaming or removing a directory changes
+ * everything (the _all forms). */
 #ifndef FUSS_OVERLAY_INDEX_H
 #define FUSS_OVERLAY_INDEX_H
 
@@ -18,7 +23,8 @@ enum index_state { INDEX_MAYBE, INDEX_ABSENT, INDEX_MERGED, INDEX_OPAQUE };
 
 struct index;
 
-/* Bytes of memory an index with 2^bits entries needs; index_init makes one in zeroed memory. */
+/* Bytes of memory an index with 2^bits (at least 4) entries needs; index_init makes one in zeroed
+ * memory. */
 size_t index_size(unsigned bits);
 struct index *index_init(void *memory, unsigned bits, u64 key);
 u64 index_hash(const struct index *x, const char *path, size_t len);
@@ -27,6 +33,10 @@ enum index_state index_look(struct index *x, u64 hash, u64 *word);
 void index_learn(struct index *x, u64 hash, u64 word, enum index_state state);
 void index_touch(struct index *x, u64 hash);
 void index_touch_all(struct index *x);
+void index_begin(struct index *x, u64 hash);
+void index_end(struct index *x, u64 hash);
+void index_begin_all(struct index *x);
+void index_end_all(struct index *x);
 /* Current generation: changes with every touch (vnode.generation). */
 u64 index_generation(const struct index *x);
 
