@@ -147,13 +147,19 @@ static bool useful(const char *path, bool new)
 {
     char parent[64];
     struct stat st;
-    if (lstat(path, &st) == 0)
+    int found = lstat(path, &st);
+    if (act.debug)
+        say(" (%s:%d)", path, found ? errno : 0);
+    if (found == 0)
         return !new;
     snprintf(parent, sizeof(parent), "%s", path);
     char *slash = strrchr(parent, '/');
     if (slash)
         *slash = 0;
-    return new && (!slash || stat(parent, &st) == 0);
+    found = slash ? stat(parent, &st) : 0;
+    if (act.debug)
+        say(" (%s/:%d)", parent, found ? errno : 0);
+    return new &&found == 0;
 }
 
 /* A plain relative path of one to four components. Most of the time a few are tried for one that
@@ -362,6 +368,7 @@ int main(int argc, char **argv)
                                             {"user", no_argument, NULL, 'u'},
                                             {"drop", no_argument, NULL, 'd'},
                                             {"emulate-dir-rename", no_argument, NULL, 'e'},
+                                            {"debug", no_argument, NULL, 'D'},
                                             {"procs", required_argument, NULL, 'p'},
                                             {"only", required_argument, NULL, 'o'},
                                             {NULL, 0, NULL, 0}};
@@ -382,6 +389,9 @@ int main(int argc, char **argv)
             break;
         case 'd':
             drop = true;
+            break;
+        case 'D':
+            act.debug = true;
             break;
         case 'e':
             act.emulate = true;

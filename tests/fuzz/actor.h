@@ -50,6 +50,7 @@ struct actor {
     unsigned long op;
     bool user;    /* no privileges: leave out what user namespaces answer differently */
     bool emulate; /* do by copying what the kernel refuses with EXDEV */
+    bool debug;   /* print the lookups that choose paths */
     bool drop;    /* became an ordinary user, with a saved uid of 0 */
     dev_t root_dev;
     struct slot slot[SLOTS];

@@ -12,14 +12,21 @@ from layers import Broken, Side, run_command
 class Differences:
     """The list of differences on purpose."""
 
-    def __init__(self, path):
-        with open(path) as f:
-            self.entries = json.load(f)["differences"]
+    def __init__(self, *paths):
+        self.entries = []
+        for path in paths:
+            with open(path) as f:
+                self.entries += json.load(f)["differences"]
         self.lines = [(e["match"], e["id"]) for e in self.entries if "match" in e]
         self.ignored_xattrs = [x for e in self.entries for x in e.get("ignored_xattrs", [])]
+        self.strips = [e["strip"] for e in self.entries if "strip" in e]
         self.used = {}
 
     def allows(self, kernel, ours, style):
+        for pattern in self.strips:
+            kernel, ours = re.sub(pattern, "", kernel), re.sub(pattern, "", ours)
+        if kernel == ours:
+            return True
         for match, name in self.lines:
             if match.get("style", style) != style:
                 continue

@@ -7,9 +7,12 @@ and fuse-overlayfs mount the subject's upper and compare what they show; check t
 changed. The mounts live in mount namespaces of their own and end with the process."""
 
 import argparse
+import atexit
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -32,28 +35,24 @@ def shrink(case, differences, first, budget):
         trial = Case(case.opt, case.seed, case.user, case.style, case.link, case.procs,
                      case.mode)
         trial.ops, trial.only = case.ops, subset
+        trial.quick = first.kind.startswith(("trace", "tree", "exit"))
         try:
             result = check(trial, differences, quick)
         except Broken:
             return None
         return result if result.kind == first.kind else None
 
-    best, pieces = first, 2
-    while len(ops) > 1 and time.monotonic() < end:
-        size = max(1, len(ops) // pieces)
-        for at in range(0, len(ops), size):
+    best, size = first, len(ops) // 2
+    while size and time.monotonic() < end:
+        at = 0
+        while at < len(ops) and len(ops) > 1 and time.monotonic() < end:
             rest = ops[:at] + ops[at + size:]
-            if time.monotonic() > end:
-                break
             got = fails(rest) if rest else None
             if got:
                 ops, best = rest, got
-                pieces = max(pieces - 1, 2)
-                break
-        else:
-            if size == 1:
-                break
-            pieces = min(pieces * 2, len(ops))
+            else:
+                at += size
+        size //= 2
     case.only = ops
     return best
 
@@ -89,6 +88,9 @@ def parse(argv):
     p.add_argument("--subject", choices=("fuss", "kernel", "redirect", "fuse", "copy"), default="fuss")
     p.add_argument("--only", help="comma separated operation numbers")
     p.add_argument("--shrink", type=float, nargs="?", const=60, default=0, metavar="SECONDS")
+    p.add_argument("--debug", action="store_true", help="trace the lookups that choose paths too")
+    p.add_argument("--also", action="append", default=[], metavar="FILE",
+                   help="another list to allow, to look past failures that are known")
     p.add_argument("--fail-fast", action="store_true")
     p.add_argument("--keep", action="store_true", help="keep the layers")
     p.add_argument("--verbose", action="store_true")
@@ -103,6 +105,14 @@ def parse(argv):
     return opt
 
 
+def private_copy(program):
+    """A copy that a build going on beside us cannot replace, removed at exit."""
+    top = tempfile.mkdtemp(prefix="fuss-fuzz-bin.")
+    atexit.register(shutil.rmtree, top, True)
+    os.chmod(top, 0o755)
+    return shutil.copy(program, os.path.join(top, "fuss"))
+
+
 def stop(signum, _frame):
     for p in list(running):
         kill_group(p)
@@ -114,9 +124,11 @@ def main(argv):
     for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(s, stop)
     opt.counts = {}
-    differences = Differences(os.path.join(HERE, "differences.json"))
+    differences = Differences(os.path.join(HERE, "differences.json"), *opt.also)
     if opt.subject == "fuss" and not os.access(opt.fuss, os.X_OK):
         sys.exit("fuzz: %s is missing; run make first" % opt.fuss)
+    if opt.subject == "fuss":
+        opt.fuss = private_copy(opt.fuss)
     began = time.monotonic()
     passed, stopped, kinds = 0, 0, {}
     for case in cases(opt):

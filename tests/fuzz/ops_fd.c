@@ -135,7 +135,7 @@ void op_openat2(void)
     struct at a;
     struct how how = {0};
     gen_at(&a);
-    static const uint64_t resolve[] = {0, 1, 2, 4, 8, 16, 8 | 4, 0x21};
+    static const uint64_t resolve[] = {0, 1, 2, 4, 8, 16, 8 | 4, 3};
     how.resolve = resolve[rnd(8)];
     how.flags = rnd(3) | O_NONBLOCK;
     if (chance(30)) {
