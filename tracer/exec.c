@@ -143,6 +143,15 @@ static int open_file(struct execution *x)
     return r;
 }
 
+/* True where a writer has the script open: the kernel, which never runs the script itself now,
+ * would refuse (ETXTBSY). Nobody can tell before Linux 6.14. */
+static bool text_busy(int fd)
+{
+    char empty[] = "";
+    char *argv[] = {empty, NULL};
+    return SYS5(SYS_execveat, fd, "", argv, argv + 1, AT_EMPTY_PATH | AT_EXECVE_CHECK) == -ETXTBSY;
+}
+
 /* Resolves an interpreter: its path is virtual and starts from the program's cwd. */
 static int find_interpreter(struct execution *x, const char *path, struct place *p)
 {
@@ -270,7 +279,11 @@ static int unfold(struct execution *x)
         bool is_script = n > 0 && script_is(head, (size_t)n);
         if (!is_script)
             elf_read(fd, &elf);
+        else if (text_busy(fd))
+            err = -ETXTBSY;
         sys_close(fd);
+        if (err)
+            return err;
         if (is_script) {
             if (script_parse(head, (size_t)n, &script))
                 return 0;
@@ -438,7 +451,9 @@ void exec_dispatch(struct task *t, struct call *c)
         x->plan = plan;
         decide(x);
         exec_args_free(&x->args);
-        plan->rename = plan->said[0] && strcmp(base_name(plan->said), base_name(x->real)) != 0;
+        /* By descriptor alone, the file that runs gives the name (Linux 6.14). */
+        plan->rename =
+            plan->said[0] && !c->by_fd && strcmp(base_name(plan->said), base_name(x->real)) != 0;
         if (c->action == CALL_REWRITE && !c->restart) {
             t->extra = plan;
             plan = NULL;

@@ -226,7 +226,7 @@ static int prepare(const struct session *s)
             strerror(-err));
         return err;
     }
-    sup.view = (struct view){s, &sup.overlay->vfs};
+    sup.view = (struct view){s, &sup.overlay->vfs, &sup.raw_dirs};
     return 0;
 }
 

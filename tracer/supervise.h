@@ -10,7 +10,8 @@
 struct supervisor {
     const struct session *session;
     struct overlay *overlay;
-    struct view view; /* {session, &overlay->vfs} */
+    struct view view; /* {session, &overlay->vfs, &raw_dirs} */
+    bool raw_dirs;
     struct dirs *dirs;
     int front_fd;  /* messages to the front; -1 once it has left */
     int front_pid; /* 0 once it has left */

@@ -17,7 +17,25 @@
 static char lock_dir[PATH_MAX + 32];  /* UPPER/WORK_NAME */
 static char lock_path[PATH_MAX + 64]; /* ... /lock */
 static char work[PATH_MAX + 32];      /* the session's work directory, which may be the same one */
+static char upper_dir[PATH_MAX];
 static int lock_fd = -1;
+
+/* The work directory comes and goes in the upper's root, which shall not show by its times. */
+static struct timespec *upper_times(struct timespec ts[2])
+{
+    struct stat st;
+    if (stat(upper_dir, &st) < 0)
+        return NULL;
+    ts[0] = st.st_atim;
+    ts[1] = st.st_mtim;
+    return ts;
+}
+
+static void restore_times(const struct timespec *ts)
+{
+    if (ts)
+        utimensat(AT_FDCWD, upper_dir, ts, 0);
+}
 
 /* Removes what is in the directory `fd` (closed here), but not a name `keep`. */
 static void empty_dir(int fd, const char *keep, int depth)
@@ -78,6 +96,9 @@ static void write_pid(void)
 void workdir_lock(const char *upper)
 {
     struct stat held, named;
+    struct timespec ts[2], *times;
+    snprintf(upper_dir, sizeof(upper_dir), "%s", upper);
+    times = upper_times(ts);
     snprintf(lock_dir, sizeof(lock_dir), "%s/%s", strcmp(upper, "/") == 0 ? "" : upper, WORK_NAME);
     snprintf(lock_path, sizeof(lock_path), "%s/%s", lock_dir, LOCK_NAME);
     for (int i = 0; i < LOCK_TRIES; i++) {
@@ -104,6 +125,7 @@ void workdir_lock(const char *upper)
         if (fstat(lock_fd, &held) == 0 && lstat(lock_path, &named) == 0 &&
             dev_ino_equal(&held, &named)) {
             write_pid();
+            restore_times(times);
             return;
         }
         close(lock_fd);
@@ -174,8 +196,10 @@ void workdir_own_lock(void)
 
 void workdir_remove(void)
 {
+    struct timespec ts[2], *times;
     if (lock_fd < 0)
         return;
+    times = upper_times(ts);
     empty(lock_dir, LOCK_NAME);
     if (strcmp(work, lock_dir) != 0 && work[0]) {
         empty(work, NULL);
@@ -183,6 +207,7 @@ void workdir_remove(void)
     }
     unlink(lock_path);
     rmdir(lock_dir);
+    restore_times(times);
     close(lock_fd);
     lock_fd = -1;
 }

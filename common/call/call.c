@@ -42,12 +42,21 @@ void call_rewrite_path(struct call *c, int arg, const char *real)
     c->blob[c->nblobs++] = (struct call_blob){.arg = arg, .bytes = real, .len = str_len(real) + 1};
 }
 
+const char *place_words(struct place *p)
+{
+    if (p->slash && p->len > 1 && p->len + 1 < sizeof(p->path) && p->path[p->len - 1] != '/') {
+        p->path[p->len++] = '/';
+        p->path[p->len] = '\0';
+    }
+    return p->path;
+}
+
 void call_outside(struct call *c, bool changes)
 {
     if (changes && c->place.guard_layer >= 0)
         call_done(c, -EROFS);
     else if (c->place.crossed && !c->by_fd)
-        call_rewrite_path(c, c->row->path, c->place.path);
+        call_rewrite_path(c, c->row->path, place_words(&c->place));
     else
         call_pass(c);
 }

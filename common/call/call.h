@@ -71,9 +71,13 @@ void call_settle(struct call *c, long result);
 /* For the families. */
 void call_pass(struct call *c);
 void call_done(struct call *c, long result);
+/* The program runs the call as said, but for what is changed in new_nr, new_arg and blobs. */
+void call_begin_rewrite(struct call *c);
 /* Rewrites path argument `arg` to the absolute path `real` (which must live as long as the call),
  * everything else as said. May be used for both paths of a call. */
 void call_rewrite_path(struct call *c, int arg, const char *real);
+/* The canonical path of a place outside, with the trailing slash that was said. */
+const char *place_words(struct place *p);
 /* The standard answer for a first path outside the union: EROFS where a layer's own path would be
  * changed, the canonical path where the walk went through the union, else pass. */
 void call_outside(struct call *c, bool changes);

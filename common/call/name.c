@@ -3,6 +3,7 @@
 #include "base/sys.h"
 #include "base/str.h"
 #include "vfs/access.h"
+#include <linux/fs.h>
 
 /* Resolves the name to be made. 1: decided; 0: c->place is a free or taken name of the union. */
 static int new_name(struct call *c)
@@ -63,7 +64,7 @@ void call_symlink(struct call *c)
 
 void call_unlink(struct call *c)
 {
-    u32 flags = c->row->flags >= 0 ? (u32)c->arg[c->row->flags] : 0;
+    u32 flags = call_flags(c);
     bool dir = (c->row->traits & SYS_REMOVEDIR) || (flags & AT_REMOVEDIR);
     if (flags & ~(u32)AT_REMOVEDIR) {
         call_done(c, -EINVAL);
@@ -82,6 +83,8 @@ void call_unlink(struct call *c)
         err = -ENOTEMPTY;
     else if (!err && (p->last != LAST_NAME || node->len == 0))
         err = dir ? -EBUSY : -EISDIR;
+    else if (!err && c->view->session->read_only)
+        err = -EROFS;
     else if (!err && dir)
         err = node->fs->ops.rmdir(node->fs, c->who, node);
     else if (!err && p->slash)
@@ -100,14 +103,47 @@ static void both_outside(struct call *c)
     }
     call_pass(c);
     if (c->place.crossed && !c->by_fd)
-        call_rewrite_path(c, c->row->path, c->place.path);
+        call_rewrite_path(c, c->row->path, place_words(&c->place));
     if (c->place2.crossed)
-        call_rewrite_path(c, c->row->path2, c->place2.path);
+        call_rewrite_path(c, c->row->path2, place_words(&c->place2));
+}
+
+/* A name of the union, as far as renaming goes: the union's root is a name of the host's directory
+ * above it. */
+static bool name_inside(const struct place *p)
+{
+    bool root = p->node.len == 0 && (p->last == LAST_NAME || p->last == LAST_ROOT);
+    return p->in_union && !root;
+}
+
+/* do_renameat2's own checks, in its order, before the filesystem is asked. */
+static int check_rename(const struct place *from, const struct place *to, u32 flags)
+{
+    if (from->last != LAST_NAME || to->last != LAST_NAME)
+        return -EBUSY;
+    if (!from->exists)
+        return -ENOENT;
+    if ((flags & RENAME_NOREPLACE) && to->exists)
+        return -EEXIST;
+    if (flags & RENAME_EXCHANGE) {
+        if (!to->exists)
+            return -ENOENT;
+        if (!vnode_is_dir(&to->node) && to->slash)
+            return -ENOTDIR;
+    }
+    if (!vnode_is_dir(&from->node) && (from->slash || (to->slash && !(flags & RENAME_EXCHANGE))))
+        return -ENOTDIR;
+    return 0;
 }
 
 void call_rename(struct call *c)
 {
-    u32 flags = c->row->flags >= 0 ? (u32)c->arg[c->row->flags] : 0;
+    u32 flags = call_flags(c);
+    if ((flags & ~(u32)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) ||
+        ((flags & RENAME_EXCHANGE) && (flags & (RENAME_NOREPLACE | RENAME_WHITEOUT)))) {
+        call_done(c, -EINVAL);
+        return;
+    }
     int err = call_resolve(c, WALK_PARENT);
     if (!err)
         err = call_resolve2(c, WALK_PARENT);
@@ -116,17 +152,15 @@ void call_rename(struct call *c)
         both_outside(c);
         return;
     }
-    if (!err && from->in_union != to->in_union)
+    if (!err && name_inside(from) != name_inside(to))
         err = -EXDEV;
-    if (err) {
-        call_done(c, err);
-        return;
-    }
-    if (from->last != LAST_NAME || to->last != LAST_NAME || !from->node.len || !to->node.len)
+    if (!err && !name_inside(from))
         err = -EBUSY;
-    else if (from->exists && !vnode_is_dir(&from->node) && (from->slash || to->slash))
-        err = -ENOTDIR;
-    else
+    if (!err && !c->view->session->read_only)
+        err = check_rename(from, to, flags);
+    else if (!err && (from->last != LAST_NAME || to->last != LAST_NAME))
+        err = -EBUSY;
+    if (!err)
         err = from->node.fs->ops.rename(from->node.fs, c->who, &from->node, &to->node, flags);
     call_done(c, err);
 }
@@ -166,6 +200,10 @@ void call_link(struct call *c)
         return;
     }
     int fd = c->by_fd ? c->fd : from->magic_fd;
+    if (from->in_union && !from->exists && fd < 0) {
+        call_done(c, -ENOENT); /* the source is looked at first */
+        return;
+    }
     if (!from->in_union && !to->in_union && !from->removed) {
         both_outside(c);
         return;

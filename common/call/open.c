@@ -112,6 +112,9 @@ static void open_existing(struct call *c, u64 flags)
         open_new(c, flags, true);
         return;
     }
+    /* A fifo keeps its times in its inode, and its two ends have to meet: both use the upper's. */
+    if (S_ISFIFO(node->st.st_mode) && !(flags & O_PATH))
+        write = !c->view->session->read_only;
     if (!err && write)
         err = fs->ops.copy_up(fs, c->who, node, flags & O_TRUNC ? 0 : SIZE_MAX);
     if (err) {
@@ -132,6 +135,22 @@ static void open_existing(struct call *c, u64 flags)
     c->settle = node->top == 0;
 }
 
+/* A directory of a layer, opened by the layer's own path, is marked with O_APPEND (which means
+ * nothing on a directory): its descriptor shall list the layer, not the union. */
+static void open_outside(struct call *c, u64 flags)
+{
+    struct place *p = &c->place;
+    struct stat st;
+    call_outside(c, wants_write(flags) || ((flags & O_CREAT) && !p->exists));
+    if (c->action == CALL_DONE || p->guard_layer < 0 || (flags & O_PATH) ||
+        c->row->flags < 0 || c->row->handler != CALL_OPEN ||
+        sys_fstatat(AT_FDCWD, p->path, &st, 0) < 0 || !S_ISDIR(st.st_mode))
+        return;
+    call_begin_rewrite(c);
+    c->new_arg[c->row->flags] |= O_APPEND;
+    *c->view->raw_dirs = true;
+}
+
 static void open_with(struct call *c, u64 flags, u64 resolve)
 {
     if ((flags & (O_CREAT | O_DIRECTORY)) == (O_CREAT | O_DIRECTORY) && !(flags & O_PATH)) {
@@ -141,16 +160,18 @@ static void open_with(struct call *c, u64 flags, u64 resolve)
     if (flags & O_PATH)
         flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
     int err = call_resolve(c, walk_flags_of(flags, resolve));
+    struct place *p = &c->place;
+    if (err == -ENOTDIR && (flags & O_CREAT) && p->in_union && p->exists && p->slash)
+        err = -EISDIR; /* a name to be created may not end in a slash */
     if (err) {
         call_done(c, err);
         return;
     }
-    struct place *p = &c->place;
     if (!p->in_union) {
         if (p->removed && wants_write(flags))
             call_done(c, -EEXIST); /* a removed lower file cannot be copied up any more */
         else
-            call_outside(c, wants_write(flags) || ((flags & O_CREAT) && !p->exists));
+            open_outside(c, flags);
         return;
     }
     if (resolve & RESOLVE_CACHED) {
@@ -176,16 +197,29 @@ void call_open(struct call *c)
     open_with(c, flags, 0);
 }
 
+/* copy_struct_from_user: what a newer structure adds must be zero. */
+static int read_how(struct call *c, u64 size)
+{
+    u8 more[64];
+    if (size < sizeof(c->how))
+        return -EINVAL;
+    if (size > 4096)
+        return -E2BIG;
+    int err = c->who->ops.read(c->who, &c->how, c->arg[2], sizeof(c->how));
+    for (u64 at = sizeof(c->how); !err && at < size;) {
+        size_t n = min_size(sizeof(more), size - at);
+        err = c->who->ops.read(c->who, more, c->arg[2] + at, n);
+        for (size_t i = 0; !err && i < n; i++)
+            err = more[i] ? -E2BIG : 0;
+        at += n;
+    }
+    return err;
+}
+
 void call_openat2(struct call *c)
 {
-    u64 size = c->arg[3];
     memset(&c->how, 0, sizeof(c->how));
-    if (size != sizeof(c->how)) {
-        /* Larger structures of newer kernels carry what this walk does not know. */
-        call_done(c, size < sizeof(c->how) ? -EINVAL : -E2BIG);
-        return;
-    }
-    int err = c->who->ops.read(c->who, &c->how, c->arg[2], sizeof(c->how));
+    int err = read_how(c, c->arg[3]);
     if (err) {
         call_done(c, err);
         return;

@@ -24,15 +24,18 @@ static int stat_by_fd(struct call *c, struct stat *st)
         return err;
     if (!layer_device(c->view->session, st->st_dev))
         return 1;
-    if (S_ISDIR(st->st_mode)) {
-        /* A merged directory shows its topmost part, whichever part is open. */
+    bool dir = S_ISDIR(st->st_mode);
+    if (dir || (S_ISREG(st->st_mode) && fs->ops.replaced(fs, st))) {
+        /* A merged directory shows its topmost part, whichever part is open; a file that was copied
+         * up since it was opened shows its copy. */
         err = walk_fd(c->view, who, c->fd, &c->place);
         if (err)
             return err;
         if (!c->place.in_union)
             return 1;
-        if (c->place.exists)
+        if (c->place.exists && (dir || c->place.node.top != c->place.fd_layer))
             return fs->ops.getattr(fs, &c->place.node, st);
+        c->place.in_union = false;
     }
     int fd = who->ops.fd_get(who, c->fd);
     if (fd < 0)
@@ -74,7 +77,7 @@ void call_stat(struct call *c)
         }
     } else {
         err = call_resolve(c, call_follow(c));
-        if (!err && !c->place.in_union) {
+        if (!err && (!c->place.in_union || (c->by_fd && !c->place.exists))) {
             call_outside(c, false);
             return;
         }
@@ -130,7 +133,7 @@ void call_statx(struct call *c)
         }
     } else {
         err = call_resolve(c, call_follow(c));
-        if (!err && !c->place.in_union) {
+        if (!err && (!c->place.in_union || (c->by_fd && !c->place.exists))) {
             call_outside(c, false);
             return;
         }

@@ -56,7 +56,9 @@ static int read_value_args(struct call *c, int arg, struct value *v)
 static int source(struct call *c, bool *own)
 {
     struct vfs *fs = c->view->fs;
-    *own = c->by_fd && c->row->path < 0;
+    /* A descriptor from before the copy-up shows what the upper has now. */
+    bool stale = c->place.exists && c->place.node.top != c->place.fd_layer;
+    *own = c->by_fd && c->row->path < 0 && !(stale && S_ISREG(c->place.node.st.st_mode));
     if (*own)
         return c->who->ops.fd_get(c->who, c->fd);
     if (!c->place.exists)
@@ -169,6 +171,12 @@ void call_listxattr(struct call *c)
     call_done(c, n);
 }
 
+static bool known_namespace(const char *name)
+{
+    return str_starts(name, "user.") || str_starts(name, "trusted.") ||
+           str_starts(name, "security.") || str_starts(name, "system.");
+}
+
 /* xattr_permission and the handlers' own checks (xattr(7)), before anything is copied up. */
 static int may_change(struct call *c, const char *name)
 {
@@ -185,9 +193,7 @@ static int may_change(struct call *c, const char *name)
         return caller_capable(c->who, CAP_SYS_ADMIN_BIT) ? 0 : -EPERM;
     if (str_starts(name, "system.posix_acl_"))
         return S_ISLNK(mode) ? -EOPNOTSUPP : access_owner(c->who, &node->st);
-    if (!str_starts(name, "security.") && !str_starts(name, "system."))
-        return -EOPNOTSUPP;
-    return 0;
+    return known_namespace(name) ? 0 : -EOPNOTSUPP;
 }
 
 static int change(struct call *c, const char *name, const struct value *v)
@@ -237,9 +243,15 @@ static void set_or_remove(struct call *c, bool set)
     enum change_target target = call_target(c, call_follow(c));
     bool upper_fd = target == CHANGE_DONE && c->action == CALL_PASS && c->by_fd &&
                     c->place.in_union && c->place.fd_layer == 0;
-    if (target == CHANGE_DONE && !upper_fd)
+    bool removed = target == CHANGE_DONE && c->action == CALL_DONE && c->result == -EEXIST;
+    if (target == CHANGE_DONE && !upper_fd && !removed)
         return;
     bool plain = name_is_plain(c, c->row->aux, name, sizeof(name), &err);
+    if (removed) {
+        if (err >= 0 && !known_namespace(name))
+            call_done(c, -EOPNOTSUPP);
+        return;
+    }
     if (upper_fd && plain)
         return; /* passed */
     if (err >= 0 && set)

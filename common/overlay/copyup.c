@@ -222,6 +222,7 @@ int copy_up_into(struct overlay *o, int dir, struct vnode *node, u64 size_hint)
     const char *name = path_last(node->path, node->len);
     int r;
     change_touch(o, node->path, node->len);
+    overlay_note_copied(o, &node->st);
     if (S_ISDIR(node->st.st_mode))
         r = copy_dir(o, dir, name, node);
     else if (S_ISREG(node->st.st_mode))

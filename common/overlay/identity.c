@@ -28,20 +28,6 @@ static bool carries_mark(mode_t mode)
     return S_ISREG(mode) || S_ISDIR(mode);
 }
 
-/* Reads the origin of the upper object that `path` names. */
-static bool read_origin(struct overlay *o, const char *path, struct stat *st)
-{
-    char name[MARK_MAX];
-    struct origin_mark mark;
-    overlay_mark_name(o, "fuss.origin", name, sizeof(name));
-    if (sys_lgetxattr(path, name, &mark, sizeof(mark)) != sizeof(mark) ||
-        mark.format != ORIGIN_FORMAT)
-        return false;
-    st->st_dev = mark.dev;
-    st->st_ino = mark.ino;
-    return true;
-}
-
 static bool in_table(struct overlay *o, struct stat *st)
 {
     struct origin_entry *e = slot_of(o, st->st_dev, st->st_ino, false);
@@ -52,91 +38,133 @@ static bool in_table(struct overlay *o, struct stat *st)
     return true;
 }
 
-void overlay_show_identity(struct overlay *o, int fd, struct stat *st)
+/* Puts the origin of an upper object into st. `path` ends at the object, or (follow) is the link of
+ * a descriptor on it. */
+static bool find_origin(struct overlay *o, const char *path, bool follow, struct stat *st)
 {
-    char path[SYS_FD_PATH + 2];
-    if (!carries_mark(st->st_mode)) {
-        in_table(o, st);
-        return;
-    }
-    /* lgetxattr of "fd/N/." is the directory itself; a file's link has to be followed */
-    sys_fd_path(path, fd);
     char name[MARK_MAX];
     struct origin_mark mark;
+    if (!carries_mark(st->st_mode))
+        return in_table(o, st);
     overlay_mark_name(o, "fuss.origin", name, sizeof(name));
-    bool found = sys_getxattr(path, name, &mark, sizeof(mark)) == sizeof(mark) &&
-                 mark.format == ORIGIN_FORMAT;
-    if (found) {
-        st->st_dev = mark.dev;
-        st->st_ino = mark.ino;
-    } else {
-        found = in_table(o, st);
-    }
-    if (found && S_ISDIR(st->st_mode))
+    long n = follow ? sys_getxattr(path, name, &mark, sizeof(mark))
+                    : sys_lgetxattr(path, name, &mark, sizeof(mark));
+    if (n != sizeof(mark) || mark.format != ORIGIN_FORMAT)
+        return in_table(o, st);
+    st->st_dev = mark.dev;
+    st->st_ino = mark.ino;
+    return true;
+}
+
+bool overlay_entry_origin(struct overlay *o, int dir, const char *name, struct stat *st)
+{
+    char path[SYS_FD_PATH + NAME_MAX + 2];
+    sys_fd_path(path, dir);
+    size_t len = str_len(path);
+    return path_push(path, sizeof(path), &len, name, str_len(name)) == 0 &&
+           find_origin(o, path, false, st);
+}
+
+bool overlay_has_origin(struct overlay *o, int fd)
+{
+    char path[SYS_FD_PATH];
+    struct stat st;
+    return sys_fstat(fd, &st) == 0 && find_origin(o, sys_fd_path(path, fd), true, &st);
+}
+
+void overlay_show_identity(struct overlay *o, int fd, struct stat *st)
+{
+    char path[SYS_FD_PATH];
+    if (find_origin(o, sys_fd_path(path, fd), true, st) && S_ISDIR(st->st_mode))
         st->st_nlink = 1;
 }
 
-/* "/proc/self/fd/<upper>/<rel>": the object without opening it. */
-static bool upper_path(struct overlay *o, const char *rel, size_t len, char *buf, size_t cap)
+/* The identity of an object whose top is in the upper. */
+static bool upper_origin(struct overlay *o, const struct vnode *node, struct stat *st)
 {
-    sys_fd_path(buf, o->layer_fd[0]);
-    size_t at = str_len(buf);
-    return path_push(buf, cap, &at, rel, len) == 0;
+    char path[PATH_MAX];
+    sys_fd_path(path, o->layer_fd[0]);
+    size_t len = str_len(path);
+    const char *rel = node->len ? node->path : ".";
+    if (path_push(path, sizeof(path), &len, rel, str_len(rel)) == 0)
+        return find_origin(o, path, false, st);
+    int fd = overlay_open_in(o, 0, node->path, 0);
+    if (fd < 0)
+        return false;
+    bool found = find_origin(o, sys_fd_path(path, fd), true, st);
+    sys_close(fd);
+    return found;
 }
 
 int overlay_getattr(struct vfs *fs, const struct vnode *node, struct stat *st)
 {
     struct overlay *o = overlay_of(fs);
-    char path[VPATH_MAX + SYS_FD_PATH];
+    if (!vnode_exists(node))
+        return -ENOENT;
     *st = node->st;
-    bool dir = S_ISDIR(st->st_mode);
-    if (node->top != 0) {
-        if (dir && (node->layers & (node->layers - 1)))
-            st->st_nlink = 1;
-        return 0;
-    }
-    if (!carries_mark(st->st_mode)) {
-        in_table(o, st);
-        return 0;
-    }
-    bool found =
-        upper_path(o, node->path, node->len, path, sizeof(path)) && read_origin(o, path, st);
     unsigned low = overlay_top_lower(o, node);
-    if (!found)
-        found = in_table(o, st);
-    if (!found && low) {
+    if (low && (node->layers & (node->layers - 1)))
+        st->st_nlink = 1; /* merged */
+    if (node->top != 0)
+        return 0;
+    if (low) {
         struct stat lst;
-        if (sys_fstatat(o->layer_fd[low], node->path, &lst,
-                        AT_SYMLINK_NOFOLLOW | (node->len ? 0 : AT_EMPTY_PATH)) == 0) {
+        int r = node->len ? sys_fstatat(o->layer_fd[low], node->path, &lst, AT_SYMLINK_NOFOLLOW)
+                          : sys_fstat(o->layer_fd[low], &lst);
+        if (r == 0 && S_ISDIR(lst.st_mode)) {
             st->st_dev = lst.st_dev;
             st->st_ino = lst.st_ino;
+            return 0;
         }
     }
-    if (dir && (found || low))
+    if (upper_origin(o, node, st) && S_ISDIR(st->st_mode))
         st->st_nlink = 1;
     return 0;
+}
+
+/* The layer that the descriptor's object lies in, -1 where it is none of ours. */
+static int layer_of_fd(struct overlay *o, int fd, char *real, size_t cap, const char **rel)
+{
+    char link[SYS_FD_PATH];
+    long n = sys_readlinkat(AT_FDCWD, sys_fd_path(link, fd), real, cap - 1);
+    if (n <= 0 || real[0] != '/')
+        return -1;
+    real[n] = '\0';
+    return session_layer_of(o->s, real, rel);
 }
 
 int overlay_identify(struct vfs *fs, int fd, struct stat *st)
 {
     struct overlay *o = overlay_of(fs);
     const struct session_layer *up = &o->s->layer[0];
+    bool in_upper = up->in_use && st->st_dev == up->dev, dir = S_ISDIR(st->st_mode);
     struct stat shown = *st;
-    char path[SYS_FD_PATH], real[PATH_MAX];
+    char real[PATH_MAX];
     const char *rel;
-    if (!up->in_use || st->st_dev != up->dev)
-        return 0;
-    overlay_show_identity(o, fd, &shown);
-    if (dev_ino_equal(&shown, st))
-        return 0;
-    /* A lower may be an upper of an earlier session, with marks of its own: those do not count. */
-    long n = sys_readlinkat(AT_FDCWD, sys_fd_path(path, fd), real, sizeof(real) - 1);
-    if (n > 0) {
-        real[n] = '\0';
-        if (real[0] == '/' && session_layer_of(o->s, real, &rel) > 0)
+    if (!dir) {
+        if (!in_upper)
+            return 0;
+        overlay_show_identity(o, fd, &shown);
+        if (dev_ino_equal(&shown, st))
             return 0;
     }
-    *st = shown;
+    /* A lower may be an upper of an earlier session, with marks of its own: those do not count. */
+    int layer = layer_of_fd(o, fd, real, sizeof(real), &rel);
+    if (layer < 0 || (!dir && layer > 0))
+        return 0;
+    if (dir) {
+        struct vnode node;
+        if (overlay_reverse(fs, (unsigned)layer, rel, st, &node) == 0) {
+            int r = overlay_getattr(fs, &node, &shown);
+            if (r < 0)
+                return r;
+        } else if (layer == 0) {
+            overlay_show_identity(o, fd, &shown);
+        }
+        st->st_nlink = shown.st_nlink;
+    }
+    st->st_dev = shown.st_dev;
+    st->st_ino = shown.st_ino;
     return 0;
 }
 
@@ -166,4 +194,25 @@ void overlay_drop_origin(struct overlay *o, const struct stat *up)
     struct origin_entry *e = slot_of(o, up->st_dev, up->st_ino, false);
     if (e) /* the key stays, so that the probe run behind it does */
         e->shown_dev = e->shown_ino = 0;
+}
+
+static u64 *copied_word(struct overlay *o, const struct stat *low, u64 *bit)
+{
+    u64 h = (low->st_ino ^ low->st_dev << 7) * 0x9e3779b97f4a7c15u >> 40;
+    *bit = (u64)1 << (h % 64);
+    return &o->copied[h / 64 % (COPIED_BITS / 64)];
+}
+
+void overlay_note_copied(struct overlay *o, const struct stat *low)
+{
+    u64 bit;
+    u64 *word = copied_word(o, low, &bit);
+    *word |= bit;
+}
+
+bool overlay_replaced(struct vfs *fs, const struct stat *st)
+{
+    u64 bit;
+    const u64 *word = copied_word(overlay_of(fs), st, &bit);
+    return (*word & bit) != 0;
 }

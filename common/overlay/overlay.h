@@ -143,6 +143,11 @@ int overlay_getattr(struct vfs *fs, const struct vnode *node, struct stat *st);
 int overlay_identify(struct vfs *fs, int fd, struct stat *st);
 /* Translates the identity in st of an upper object named by an open O_PATH descriptor. */
 void overlay_show_identity(struct overlay *o, int fd, struct stat *st);
+/* The same for an entry of the upper directory that `dir` is open on; st holds its mode and real
+ * identity. False where it shows its own. */
+bool overlay_entry_origin(struct overlay *o, int dir, const char *name, struct stat *st);
+/* True where the upper object shows the identity of a lower one. */
+bool overlay_has_origin(struct overlay *o, int fd);
 /* Remembers that the upper object `fd` (with real stat `up`) stands for the lower object `low`:
  * origin xattr where the object can carry one (before its final chmod), else the session table. */
 int overlay_set_origin(struct overlay *o, int fd, const struct stat *up, const struct stat *low);

@@ -14,6 +14,8 @@ int overlay_open_in(struct overlay *o, unsigned layer, const char *rel, u64 flag
 
 int overlay_grab(struct vfs *fs, const struct vnode *node)
 {
+    if (!vnode_exists(node))
+        return -ENOENT;
     return overlay_open_in(overlay_of(fs), node->top, node->path, 0);
 }
 
@@ -21,6 +23,8 @@ long overlay_locate(struct vfs *fs, const struct vnode *node, char *buf, size_t 
 {
     struct overlay *o = overlay_of(fs);
     size_t len = 0;
+    if (!vnode_exists(node))
+        return -ENOENT;
     int r = path_push(buf, cap, &len, session_layer_path(o->s, node->top),
                       o->s->layer[node->top].path_len);
     if (r == 0 && node->len)
@@ -31,6 +35,10 @@ long overlay_locate(struct vfs *fs, const struct vnode *node, char *buf, size_t 
 long overlay_readlink(struct vfs *fs, const struct vnode *node, char *buf, size_t cap)
 {
     struct overlay *o = overlay_of(fs);
+    if (!vnode_exists(node))
+        return -ENOENT;
+    if (node->len == 0)
+        return -EINVAL;
     return sys_readlinkat(o->layer_fd[node->top], node->path, buf, cap);
 }
 
@@ -39,26 +47,114 @@ bool overlay_mode_allows(const struct stat *st, const struct cred *cred, int mas
     return access_by_mode(st, cred, mask) == 0;
 }
 
+/* -- POSIX ACLs: acl(5), the xattr's layout in linux/posix_acl_xattr.h */
+#define ACL_VERSION 2
+#define ACL_ENTRIES 128
+enum {
+    ACL_USER_OBJ = 1,
+    ACL_USER = 2,
+    ACL_GROUP_OBJ = 4,
+    ACL_GROUP = 8,
+    ACL_MASK = 16,
+    ACL_OTHER = 32
+};
+
+struct acl_entry {
+    u16 tag, perm;
+    u32 id;
+};
+
+struct acl {
+    u32 version;
+    struct acl_entry entry[ACL_ENTRIES];
+};
+
+/* The access ACL of the object: the number of entries, 0 where it has none. */
+static long read_acl(struct overlay *o, const struct vnode *node, struct acl *acl)
+{
+    static const char name[] = "system.posix_acl_access";
+    char path[PATH_MAX];
+    sys_fd_path(path, o->layer_fd[node->top]);
+    size_t len = str_len(path);
+    const char *rel = node->len ? node->path : ".";
+    long n;
+    if (path_push(path, sizeof(path), &len, rel, str_len(rel)) == 0) {
+        n = sys_lgetxattr(path, name, acl, sizeof(*acl));
+    } else {
+        int fd = overlay_grab(&o->vfs, node);
+        if (fd < 0)
+            return fd;
+        n = sys_getxattr(sys_fd_path(path, fd), name, acl, sizeof(*acl));
+        sys_close(fd);
+    }
+    if (n == -ENODATA || n == -EOPNOTSUPP)
+        return 0;
+    if (n < (long)sizeof(acl->version) || acl->version != ACL_VERSION)
+        return n < 0 ? n : -EIO;
+    return (n - (long)sizeof(acl->version)) / (long)sizeof(struct acl_entry);
+}
+
+/* posix_acl_permission(): the caller is not the owner. */
+static int judge_acl(const struct acl *acl, long n, const struct stat *st, const struct cred *cred,
+                     unsigned want)
+{
+    unsigned mask = 7, other = 0;
+    bool in_group = false, granted = false;
+    for (long i = 0; i < n; i++) {
+        if (acl->entry[i].tag == ACL_MASK)
+            mask = acl->entry[i].perm;
+        else if (acl->entry[i].tag == ACL_OTHER)
+            other = acl->entry[i].perm;
+    }
+    for (long i = 0; i < n; i++) {
+        const struct acl_entry *e = &acl->entry[i];
+        if (e->tag == ACL_USER && e->id == cred->fsuid)
+            return (want & ~(e->perm & mask)) ? -EACCES : 0;
+        if ((e->tag == ACL_GROUP_OBJ && cred_in_group(cred, st->st_gid)) ||
+            (e->tag == ACL_GROUP && cred_in_group(cred, e->id))) {
+            in_group = true;
+            granted |= (want & ~(unsigned)e->perm) == 0;
+        }
+    }
+    if (in_group)
+        return granted && (want & ~mask) == 0 ? 0 : -EACCES;
+    return (want & ~other) ? -EACCES : 0;
+}
+
+/* An ACL counts for whoever is not the owner, and only where the group bits, its mask, allow
+ * something (as in the kernel). */
+static NOINLINE int permission_acl(struct overlay *o, const struct vnode *node,
+                                   const struct cred *cred, int mask, int by_mode)
+{
+    struct acl acl;
+    long n = read_acl(o, node, &acl);
+    if (n <= 0)
+        return by_mode;
+    if (judge_acl(&acl, n, &node->st, cred, (unsigned)mask & 7) == 0)
+        return 0;
+    /* Refused: what capabilities override is asked of an object that allows nobody anything. */
+    struct stat nobody = node->st;
+    nobody.st_mode &= ~(mode_t)0777;
+    nobody.st_mode |= node->st.st_mode & 0111 ? 0100 : 0; /* for exec by CAP_DAC_OVERRIDE */
+    nobody.st_uid = ~cred->fsuid;
+    return access_by_mode(&nobody, cred, mask);
+}
+
 int overlay_permission(struct vfs *fs, struct caller *who, const struct vnode *node, int mask)
 {
     struct overlay *o = overlay_of(fs);
     const struct cred *cred = who->ops.cred(who);
     mode_t mode = node->st.st_mode;
+    if (!vnode_exists(node))
+        return -ENOENT;
     if ((mask & W_OK) && o->s->read_only && (S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode)))
         return -EROFS;
     int by_mode = access_by_mode(&node->st, cred, mask);
-    /* Mode bits decide for the owner and for whoever overrides them; an ACL may say otherwise for
-     * everybody else. */
-    if (cred->fsuid == node->st.st_uid || ((cred->caps >> CAP_DAC_OVERRIDE_BIT) & 1))
+    if (cred->fsuid == node->st.st_uid || !(mode & S_IRWXG) || S_ISLNK(mode))
         return by_mode;
-    int fd = overlay_grab(fs, node);
-    if (fd < 0)
-        return fd;
-    who->ops.assume(who);
-    int r = sys_faccessat2(fd, "", mask, AT_EACCESS | AT_EMPTY_PATH);
-    who->ops.resume(who);
-    sys_close(fd);
-    return r == -EACCES || r == 0 ? r : by_mode; /* a read-only filesystem under a lower */
+    if (by_mode == 0 && ((cred->caps >> CAP_DAC_OVERRIDE_BIT) & 1))
+        return 0; /* whatever an ACL says is overridden alike */
+    return permission_acl(o, node, cred, mask, by_mode);
 }
 
 int overlay_may_delete(struct vfs *fs, struct caller *who, const struct vnode *dir,

@@ -19,9 +19,14 @@ struct merge {
     struct listing *out;
     struct listing marks; /* names that markers of the layer at hand hide from deeper ones */
     struct vnode *child;
+    u64 dev; /* of the layer's directory at hand */
     unsigned layer;
     bool deeper; /* another layer follows */
     bool moved;  /* children of this upper directory may show another identity than their own */
+    bool mixed;  /* files may be whiteouts */
+    bool masked; /* the session hides some name here */
+    bool probe;  /* only whether there is a name is wanted */
+    bool found;
 };
 
 static u8 type_of(mode_t mode)
@@ -38,13 +43,41 @@ static bool is_impure(struct overlay *o, int fd)
                         sizeof(value)) == 1;
 }
 
-static int add_entry(struct merge *m, const struct dirent64_raw *e)
+/* True where a mask of the session takes a name out of this directory of the layer. */
+static bool has_masks(const struct session *s, unsigned layer, const char *dir)
+{
+    const char *rest;
+    for (u32 i = 0; i < s->nmasks; i++) {
+        if (s->mask[i].layer == layer &&
+            (!*dir || path_below(session_text(s, s->mask[i].path), dir, &rest)))
+            return true;
+    }
+    return false;
+}
+
+/* The entry as a lookup sees it: 0 with ino and type, 1 where the name does not show. */
+static int look_closer(struct merge *m, const char *name, size_t len, u64 *ino, u8 *type)
+{
+    struct stat st;
+    int r = overlay_lookup(&m->o->vfs, m->dir, name, len, m->child);
+    if (r < 0)
+        return r;
+    if (!vnode_exists(m->child))
+        return 1;
+    r = overlay_getattr(&m->o->vfs, m->child, &st);
+    if (r < 0)
+        return r;
+    *ino = st.st_ino;
+    *type = type_of(st.st_mode);
+    return 0;
+}
+
+static int add_entry(struct merge *m, int fd, const struct dirent64_raw *e)
 {
     struct overlay *o = m->o;
     size_t len = str_len(e->name);
     u64 ino = e->ino;
     u8 type = e->type;
-    int r;
     if (is_dot(e->name, len) || is_dotdot(e->name, len))
         return 0;
     if (overlay_reserved(o, e->name, len)) {
@@ -56,23 +89,21 @@ static int add_entry(struct merge *m, const struct dirent64_raw *e)
     /* What lies below a name that a higher layer has was its business. */
     if (listing_find(m->out, e->name, len))
         return 0;
-    bool odd = type == DT_CHR || type == DT_UNKNOWN || o->s->nmasks ||
-               (type == DT_REG && (o->mixed_layers & layer_bit(m->layer)));
-    bool translated = m->layer == 0 && m->moved;
-    if (odd || translated || (type == DT_DIR && m->layer == 0 && m->deeper)) {
-        struct stat st;
-        r = overlay_lookup(&o->vfs, m->dir, e->name, len, m->child);
+    bool shows_other = m->layer == 0 && (m->moved || m->deeper);
+    if (type == DT_CHR || type == DT_UNKNOWN || m->masked || (type == DT_REG && m->mixed) ||
+        (type == DT_DIR && shows_other)) {
+        int r = look_closer(m, e->name, len, &ino, &type);
         if (r < 0)
             return r;
-        if (!vnode_exists(m->child))
+        if (r > 0)
             return listing_add(m->out, e->name, len, 0, 0, true);
-        r = overlay_getattr(&o->vfs, m->child, &st);
-        if (r < 0)
-            return r;
-        ino = st.st_ino;
-        type = type_of(st.st_mode);
+    } else if (m->layer == 0 && m->moved && !m->probe) {
+        struct stat st = {.st_dev = m->dev, .st_ino = ino, .st_mode = (mode_t)type << 12};
+        if (overlay_entry_origin(o, fd, e->name, &st))
+            ino = st.st_ino;
     }
-    return listing_add(m->out, e->name, len, ino, type, false);
+    m->found = true;
+    return m->probe ? 0 : listing_add(m->out, e->name, len, ino, type, false);
 }
 
 static int open_listed(struct overlay *o, unsigned layer, const char *rel)
@@ -83,25 +114,34 @@ static int open_listed(struct overlay *o, unsigned layer, const char *rel)
     return fd == -EPERM ? sys_open_beneath(dir, rel, O_RDONLY | O_DIRECTORY, 0) : fd;
 }
 
-static int add_layer(struct merge *m, u8 *buf)
+static int read_layer(struct merge *m, int fd, u8 *buf)
 {
-    int fd = open_listed(m->o, m->layer, m->dir->path);
-    if (fd < 0)
-        return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ? 0 : fd;
-    int r = 0;
     long n;
-    m->moved = m->layer == 0 && (m->deeper || is_impure(m->o, fd));
-    while (r >= 0 && (n = sys_getdents64(fd, buf, BUFFER)) != 0) {
-        if (n < 0) {
-            r = (int)n;
-            break;
-        }
-        for (long at = 0; at < n && r >= 0;) {
+    while ((n = sys_getdents64(fd, buf, BUFFER)) > 0) {
+        for (long at = 0; at < n && !(m->probe && m->found);) {
             const struct dirent64_raw *e = (const void *)(buf + at);
-            r = add_entry(m, e);
+            int r = add_entry(m, fd, e);
+            if (r < 0)
+                return r;
             at += e->reclen;
         }
     }
+    return (int)n;
+}
+
+static int add_layer(struct merge *m, u8 *buf)
+{
+    struct overlay *o = m->o;
+    const char *dir = m->dir->path;
+    struct stat st;
+    int fd = open_listed(o, m->layer, dir);
+    if (fd < 0)
+        return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ? 0 : fd;
+    m->moved = m->layer == 0 && is_impure(o, fd);
+    m->mixed = overlay_is_mixed(o, m->layer, dir);
+    m->masked = has_masks(o->s, m->layer, dir);
+    m->dev = m->moved && sys_fstat(fd, &st) == 0 ? st.st_dev : 0;
+    int r = read_layer(m, fd, buf);
     sys_close(fd);
     for (u32 i = 0; r >= 0 && i < m->marks.count; i++) {
         const struct listing_entry *e = listing_at(&m->marks, i);
@@ -128,7 +168,7 @@ static int add_dots(struct merge *m)
         size_t len = 0;
         const char *mount = session_mount(o->s);
         r = path_push(m->child->path, sizeof(m->child->path), &len, mount, o->s->mount_len);
-        if (r == 0) {
+        if (r == 0 && o->s->mount_len > 1) { /* "/" is its own parent */
             path_pop(m->child->path, len);
             /* the mountpoint's parent need not exist on the host */
             if (sys_fstatat(AT_FDCWD, m->child->path, &st, 0) < 0)
@@ -138,35 +178,39 @@ static int add_dots(struct merge *m)
     return r < 0 ? r : listing_add(m->out, "..", 2, st.st_ino, DT_DIR, false);
 }
 
-int overlay_list(struct vfs *fs, const struct vnode *dir, struct listing *out)
+static int merge_layers(struct merge *m)
 {
-    struct merge m = {.o = overlay_of(fs), .dir = dir, .out = out};
     size_t size = BUFFER + sizeof(struct vnode);
     u8 *memory = sys_map(size);
     if (!memory)
         return -ENOMEM;
-    m.child = (struct vnode *)(memory + BUFFER);
-    int r = add_dots(&m);
-    layer_set left = dir->layers;
-    for (unsigned i = 0; r >= 0 && left; i++) {
+    m->child = (struct vnode *)(memory + BUFFER);
+    int r = m->probe ? 0 : add_dots(m);
+    layer_set left = m->dir->layers;
+    for (unsigned i = 0; r >= 0 && left && !(m->probe && m->found); i++) {
         if (!(left & layer_bit(i)))
             continue;
         left &= ~layer_bit(i);
-        m.layer = i;
-        m.deeper = left != 0;
-        r = add_layer(&m, memory);
+        m->layer = i;
+        m->deeper = left != 0;
+        r = add_layer(m, memory);
     }
     sys_unmap(memory, size);
-    listing_seal(out);
+    listing_seal(m->out);
     return r < 0 ? r : 0;
+}
+
+int overlay_list(struct vfs *fs, const struct vnode *dir, struct listing *out)
+{
+    struct merge m = {.o = overlay_of(fs), .dir = dir, .out = out};
+    return vnode_is_dir(dir) ? merge_layers(&m) : -ENOTDIR;
 }
 
 int overlay_dir_empty(struct overlay *o, const struct vnode *dir)
 {
-    struct listing l = {0};
-    int r = overlay_list(&o->vfs, dir, &l);
-    if (r == 0)
-        r = l.count <= 2;
-    listing_free(&l);
-    return r;
+    struct listing hidden = {0};
+    struct merge m = {.o = o, .dir = dir, .out = &hidden, .probe = true};
+    int r = merge_layers(&m);
+    listing_free(&hidden);
+    return r < 0 ? r : !m.found;
 }

@@ -62,6 +62,18 @@ static int relocated(struct overlay *o, const struct relocation *reloc, const ch
     return r == -EAGAIN || (r == 0 && !vnode_exists(out)) ? -ENOENT : r;
 }
 
+/* Does the node, found by way of a relocation, stand for the lower object st? A directory does: it
+ * was copied up as a whole, and nothing else gets its old names' places without being a file. */
+static bool moved_object(struct overlay *o, const struct vnode *node, const struct stat *st)
+{
+    struct stat shown;
+    if ((node->st.st_mode & S_IFMT) != (st->st_mode & S_IFMT))
+        return false;
+    if (S_ISDIR(st->st_mode) || st->st_nlink > 1)
+        return true;
+    return overlay_getattr(&o->vfs, node, &shown) == 0 && dev_ino_equal(&shown, st);
+}
+
 int overlay_reverse(struct vfs *fs, unsigned layer, const char *rel, const struct stat *st,
                     struct vnode *out)
 {
@@ -75,8 +87,7 @@ int overlay_reverse(struct vfs *fs, unsigned layer, const char *rel, const struc
         return 0;
     if (layer > 0) {
         const struct relocation *reloc = relocation_of(o, rel, &rest);
-        if (reloc && relocated(o, reloc, rest, out) == 0 &&
-            (out->st.st_mode & S_IFMT) == (st->st_mode & S_IFMT))
+        if (reloc && relocated(o, reloc, rest, out) == 0 && moved_object(o, out, st))
             return 0;
     }
     if (len > tail && str_eq(rel + len - tail, deleted_text))

@@ -86,6 +86,9 @@ struct vfs_ops {
     /* The same translation for a real stat of an object reached by an open descriptor `fd` of this
      * process. A foreign object is left alone. */
     int (*identify)(struct vfs *fs, int fd, struct stat *st);
+    /* True where the regular file with real stat st may have been copied up since it was opened:
+     * its descriptors then show what the upper has. Never false wrongly. */
+    bool (*replaced)(struct vfs *fs, const struct stat *st);
     /* All names of the directory, each once, with d_ino equal to st_ino; "." and ".." included; sealed. */
     int (*list)(struct vfs *fs, const struct vnode *dir, struct listing *out);
     int (*statfs)(struct vfs *fs, const struct vnode *node, struct statfs *out);

@@ -454,6 +454,17 @@ int walk(const struct view *view, struct caller *who, const char *base, const ch
     return 0;
 }
 
+/* A directory that was opened by its layer's own path. */
+static bool is_raw(struct caller *who, int fd)
+{
+    int mine = fd < 0 ? -1 : who->ops.fd_get(who, fd);
+    if (mine < 0)
+        return false;
+    long flags = SYS2(SYS_fcntl, mine, F_GETFL);
+    who->ops.fd_put(who, mine);
+    return flags >= 0 && (flags & O_APPEND);
+}
+
 int walk_fd(const struct view *view, struct caller *who, int fd, struct place *place)
 {
     const struct session *s = view->session;
@@ -483,6 +494,11 @@ int walk_fd(const struct view *view, struct caller *who, int fd, struct place *p
     int err = who->ops.fd_stat(who, fd, &st);
     if (err)
         return err;
+    if (S_ISDIR(st.st_mode) && *view->raw_dirs && is_raw(who, fd)) {
+        place->exists = true;
+        place->guard_layer = layer;
+        return 0;
+    }
     err = fs->ops.reverse(fs, (unsigned)layer, rel, &st, &place->node);
     place->in_union = true;
     place->fd_layer = layer;
