@@ -388,14 +388,20 @@ static inline void lab_open(struct lab *lab, enum marker_style style, const char
 
 static inline void show_difference(const char *what, const char *ours, const char *theirs)
 {
-    FILE *f = fopen("/tmp/fuss-unit.ours", "w");
-    fputs(ours, f);
-    fclose(f);
-    f = fopen("/tmp/fuss-unit.kernel", "w");
-    fputs(theirs, f);
-    fclose(f);
+    const char *const text[] = {theirs, ours};
+    char name[2][64], command[512];
+    for (int i = 0; i < 2; i++) {
+        snprintf(name[i], sizeof(name[i]), "/tmp/fuss-unit.%d.%s", getpid(),
+                 i ? "ours" : "kernels");
+        FILE *f = fopen(name[i], "w");
+        assert_non_null(f);
+        fputs(text[i], f);
+        fclose(f);
+    }
     print_error("%s (- the kernel's, + ours)\n", what);
-    if (system("diff -U0 /tmp/fuss-unit.kernel /tmp/fuss-unit.ours >&2") < 0)
+    snprintf(command, sizeof(command), "diff -U0 %s %s >&2; rm -f %s %s", name[0], name[1], name[0],
+             name[1]);
+    if (system(command) < 0)
         print_error("no diff\n");
 }
 
