@@ -137,8 +137,8 @@ one2"
 
 # bats test_tags=chardev
 @test "an upper where whiteout devices cannot be made names the other style" {
-    FUSS_SAVE=$FUSS
     as_user
+    seal_lowers
     refused 125 fileprefix "${AS[@]}" "$PROG/deny" mknod "$FUSS" "${ARGS[@]}" -- true
 }
 

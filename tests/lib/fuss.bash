@@ -272,7 +272,7 @@ refused() {
 # upper_is <<EOF: the upper as a reader of markers sees it ("W name" whiteout, else type letter and
 # name; opaque marks are left out, see is_opaque).
 upper_is() {
-    is "$("$TREEHASH" -l "$UPPER" | grep -v '^O ' || true)" "$(cat)" "upper"
+    is "$("$TREEHASH" -l "$UPPER" | grep -v "^O " | sort)" "$(sort)" "upper"
 }
 
 is_opaque() {
