@@ -358,6 +358,23 @@ static bool words_suffice(const struct execution *x)
     return same;
 }
 
+/* A layer's file run by its own path is called by that path and not by its name in the union. */
+static void name_program(struct execution *x)
+{
+    const struct place *p = x->place;
+    const char *rest;
+    if (!x->plan->exe[0] && x->by_fd < 0 && !p->in_union && p->exists &&
+        session_layer_of(x->call->view->session, p->path, &rest) >= 0)
+        str_copy(x->plan->exe, sizeof(x->plan->exe), p->path);
+}
+
+static void rewrite_nothing(struct call *c)
+{
+    c->action = CALL_REWRITE;
+    c->new_nr = c->row->nr;
+    memcpy(c->new_arg, c->arg, sizeof(c->arg));
+}
+
 /* A real path as long as what the program said, so that AT_EXECFN has room for that (leading
  * slashes mean nothing). */
 static void make_room(struct execution *x, const char *said)
@@ -386,9 +403,7 @@ static int lay_out(struct execution *x)
     exec_args_image(&x->args, x->real, at, image, &argv);
     int err = remote_poke(x->task, at, image, size);
     free(image);
-    c->action = CALL_REWRITE;
-    c->new_nr = c->row->nr;
-    memcpy(c->new_arg, c->arg, sizeof(c->arg));
+    rewrite_nothing(c);
     c->new_arg[c->row->path] = at;
     c->new_arg[c->row->path + 1] = argv;
     if (c->row->flags >= 0)
@@ -411,8 +426,15 @@ static void decide(struct execution *x)
     str_copy(x->plan->said, sizeof(x->plan->said), x->name);
     if (!err)
         err = unfold(x);
+    if (!err)
+        name_program(x);
     if (!err && suffices && !x->touched) {
-        call_pass(c);
+        if (x->plan->exe[0]) {
+            x->plan->said[0] = '\0';
+            rewrite_nothing(c);
+        } else {
+            call_pass(c);
+        }
         return;
     }
     if (!err) {
