@@ -5,6 +5,8 @@
 #define LINKS_MAX     40 /* path_resolution(7) */
 #define COMPONENT_MAX 255
 
+static const char deleted_text[] = " (deleted)"; /* d_path() of a removed object */
+
 /* A walk under way. The text still to do lies right-aligned in todo[], so that the text of a
  * symlink can be put before it. */
 struct steps {
@@ -15,6 +17,7 @@ struct steps {
     const char *base; /* root of the walk for BENEATH and IN_ROOT */
     unsigned links;
     bool powerful;    /* search permission needs no look */
+    bool native;      /* so far the kernel, given the program's words, stands where the walk does */
     bool last, slash; /* of the component at hand */
     char *rest;       /* in todo */
     char todo[2 * PATH_MAX];
@@ -109,16 +112,55 @@ bool walk_is_magic(const char *path)
     return n && rest[3 + n] == '\0';
 }
 
+/* What the kernel calls "x (deleted)" may be no path at all (memfd, shared memory): a removed
+ * object of a layer lies on the layer's own device. */
+static bool is_foreign(const struct session *s, int layer, const char *real, const struct stat *st)
+{
+    size_t n = str_len(real), tail = sizeof(deleted_text) - 1;
+    return n > tail && str_eq(real + n - tail, deleted_text) && st->st_dev != s->layer[layer].dev;
+}
+
+static int jump(struct steps *w, int layer, const char *rel)
+{
+    struct place *at = w->at;
+    const struct session *s = w->view->session;
+    struct vfs *fs = w->view->fs;
+    struct stat st;
+    int err = sys_fstatat(AT_FDCWD, at->path, &st, 0);
+    if (err)
+        return err;
+    if (is_foreign(s, layer, w->todo, &st))
+        return w->last ? 0 : -ENOTDIR;
+    err = fs->ops.reverse(fs, (unsigned)layer, rel, &st, &at->node);
+    if (err) {
+        at->removed = true;
+        at->guard_layer = layer;
+        return w->last ? 0 : -ENOENT;
+    }
+    size_t len = 0;
+    err = path_push(at->path, sizeof(at->path), &len, session_mount(s), s->mount_len);
+    if (!err && at->node.len)
+        err = path_push(at->path, sizeof(at->path), &len, at->node.path, at->node.len);
+    at->len = len;
+    at->in_union = at->exists = at->crossed = true;
+    return err;
+}
+
 /* The link at host path at->path is a magic one with the kernel's text of n bytes at the front of
- * todo. 1: go on with the (virtual) text put before the rest; 0: stay, it is the end of the walk
- * as far as names go; negative errno. */
+ * todo. 1: go on with the (virtual) text put before the rest; 0: the walk stands where it leads,
+ * or it is the end of the walk as far as names go; negative errno. */
 static int through_magic(struct steps *w, size_t n)
 {
     struct place *at = w->at;
+    const struct session *s = w->view->session;
     u64 pid, fd;
     const char *rest = proc_rest(at->path, &pid), *rel;
     w->todo[n] = '\0';
-    if (w->flags & WALK_NO_MAGIC)
+    if (w->flags & (WALK_NO_MAGIC | WALK_NO_SYMLINKS))
+        return -ELOOP;
+    if (w->flags & (WALK_BENEATH | WALK_IN_ROOT | WALK_NO_XDEV))
+        return -EXDEV;
+    if (++w->links > LINKS_MAX)
         return -ELOOP;
     if (str_eq(rest, "exe") && (int)pid == w->who->tgid) {
         long m = w->who->ops.exe(w->who, w->todo, PATH_MAX);
@@ -131,31 +173,12 @@ static int through_magic(struct steps *w, size_t n)
     }
     if (w->todo[0] != '/')
         return 0; /* a pipe, a socket: only the kernel can go there */
-    int layer = session_layer_of(w->view->session, w->todo, &rel);
-    if (layer < 0 && !session_below_mount(w->view->session, w->todo, &rel))
-        return w->last ? 0 : 1;
-    if (layer < 0)
-        return 1;
-    struct stat st;
-    int err = sys_fstatat(AT_FDCWD, at->path, &st, 0);
-    if (err)
-        return err;
-    struct vfs *fs = w->view->fs;
-    err = fs->ops.reverse(fs, (unsigned)layer, rel, &st, &at->node);
-    if (err) {
-        at->removed = true;
-        at->guard_layer = layer;
-        return w->last ? 0 : -ENOENT;
-    }
-    size_t len = 0;
-    err = path_push(w->todo, PATH_MAX, &len, session_mount(w->view->session),
-                    w->view->session->mount_len);
-    if (!err && at->node.len)
-        err = path_push(w->todo, PATH_MAX, &len, at->node.path, at->node.len);
-    if (err)
-        return err;
-    at->crossed = true;
-    return prepend(w, len) ? -ENAMETOOLONG : 2;
+    if (n == 1 && str_eq(rest, "root"))
+        return 1; /* the root of the program's view, whatever layer "/" is */
+    int layer = session_layer_of(s, w->todo, &rel);
+    if (layer >= 0)
+        return jump(w, layer, rel);
+    return session_below_mount(s, w->todo, &rel) || !w->last;
 }
 
 /* A symlink with n bytes of text at the front of todo has to be followed. The walk stands at the
@@ -168,13 +191,16 @@ static int through_link(struct steps *w, size_t n)
         return -ELOOP;
     if (n == 0)
         return -ENOENT;
-    bool absolute = w->todo[0] == '/';
+    bool absolute = w->todo[0] == '/', in = w->at->in_union;
     int err = prepend(w, n);
     if (err || !absolute)
         return err;
     if (w->flags & WALK_BENEATH)
         return -EXDEV;
-    return stand_at(w, w->flags & WALK_IN_ROOT ? w->base : "/");
+    err = stand_at(w, w->flags & WALK_IN_ROOT ? w->base : "/");
+    if (!err && in != w->at->in_union && (w->flags & WALK_NO_XDEV))
+        return -EXDEV;
+    return err;
 }
 
 static int go_up(struct steps *w)
@@ -234,38 +260,89 @@ static int step_union(struct steps *w, const char *name, size_t n)
     return err;
 }
 
+/* readlink and access of a host path as the caller, for whom its directories may be closed. */
+static long host_readlink(struct steps *w, char *buf, size_t cap)
+{
+    struct caller *who = w->who;
+    bool other = !who->same_as_session;
+    if (other)
+        who->ops.assume(who);
+    long got = sys_readlinkat(AT_FDCWD, w->at->path, buf, cap);
+    if (other)
+        who->ops.resume(who);
+    return got;
+}
+
+static bool host_closed(struct steps *w)
+{
+    struct caller *who = w->who;
+    if (w->powerful)
+        return false;
+    who->ops.assume(who);
+    int r = sys_faccessat2(AT_FDCWD, w->at->path, X_OK, AT_EACCESS);
+    who->ops.resume(who);
+    return r == -EACCES;
+}
+
+/* A directory of the host, or a name that is only there because the mountpoint lies below. */
+static int host_dir(struct steps *w)
+{
+    struct stat st;
+    int err = sys_fstatat(AT_FDCWD, w->at->path, &st, AT_SYMLINK_NOFOLLOW);
+    if (err == -ENOENT && path_below(session_mount(w->view->session), w->at->path, NULL))
+        return 0;
+    if (err)
+        return err;
+    return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+}
+
+static int enter_union(struct steps *w)
+{
+    struct place *at = w->at;
+    if (w->flags & WALK_NO_XDEV)
+        return -EXDEV;
+    at->in_union = true;
+    w->native = false;
+    return w->view->fs->ops.root(w->view->fs, &at->node);
+}
+
+/* /proc/self and /proc/thread-self are the program's: their text, 0 for any other name. */
+static long own_proc(const struct steps *w, const char *name, size_t n, char *text)
+{
+    size_t len = str_from_u64(text, (u64)w->who->tgid);
+    if (n == 4 && str_eq_n(name, "self", 4))
+        return (long)len;
+    if (n != 11 || !str_eq_n(name, "thread-self", 11))
+        return 0;
+    memcpy(text + len, "/task/", 6);
+    len += 6;
+    return (long)(len + str_from_u64(text + len, (u64)w->who->tid));
+}
+
 static int step_host(struct steps *w, const char *name, size_t n)
 {
     struct place *at = w->at;
     const struct session *s = w->view->session;
-    char num[48];
     size_t parent_len = at->len;
+    u64 pid;
     bool in_proc = str_eq(at->path, "/proc");
+    bool may_enter = at->len < s->mount_len;
+    if (may_enter && at->len + 1 + n >= s->mount_len &&
+        path_below(session_mount(s), at->path, NULL) && host_closed(w))
+        return -EACCES;
     int err = path_push(at->path, sizeof(at->path), &at->len, name, n);
     if (err)
         return err;
-    if (str_eq(at->path, session_mount(s))) {
-        if (w->flags & WALK_NO_XDEV)
-            return -EXDEV;
-        at->in_union = true;
-        return w->view->fs->ops.root(w->view->fs, &at->node);
-    }
-    long got;
-    if (in_proc && n == 4 && str_eq_n(name, "self", 4)) {
-        got = (long)str_from_u64(num, (u64)w->who->tgid);
-    } else if (in_proc && n == 11 && str_eq_n(name, "thread-self", 11)) {
-        got = (long)str_from_u64(num, (u64)w->who->tgid);
-        memcpy(num + got, "/task/", 6);
-        got += 6;
-        got += (long)str_from_u64(num + got, (u64)w->who->tid);
-    } else {
-        got = sys_readlinkat(AT_FDCWD, at->path, w->todo,
-                             min_size((size_t)(w->rest - w->todo), PATH_MAX) - 1);
+    if (may_enter && str_eq(at->path, session_mount(s)))
+        return enter_union(w);
+    long got = in_proc ? own_proc(w, name, n, w->todo) : 0;
+    if (!got) {
+        got = host_readlink(w, w->todo, min_size((size_t)(w->rest - w->todo), PATH_MAX) - 1);
         if (got == -EINVAL)
             return 0; /* there, and no link */
+        if (got == -ENOENT && path_below(session_mount(s), at->path, NULL))
+            return 0; /* a directory that is only there because the mountpoint lies below */
         if (got < 0) {
-            if (path_below(session_mount(s), at->path, NULL))
-                return 0; /* a directory that is only there because the mountpoint lies below */
             at->exists = false;
             return got == -ENOENT && w->last ? 0 : (int)got;
         }
@@ -275,19 +352,14 @@ static int step_host(struct steps *w, const char *name, size_t n)
             int magic = through_magic(w, (size_t)got);
             if (magic <= 0)
                 return magic;
-            if (++w->links > LINKS_MAX || (w->flags & WALK_NO_SYMLINKS))
-                return -ELOOP;
-            if (magic == 1 && (err = prepend(w, str_len(w->todo))) != 0)
-                return err;
-            return stand_at(w, "/");
+            err = prepend(w, str_len(w->todo));
+            return err ? err : stand_at(w, "/");
         }
-        at->len = parent_len;
-        at->path[at->len] = '\0';
-        return through_link(w, (size_t)got);
+        if (w->todo[0] != '/' && proc_rest(at->path, &pid))
+            return w->flags & (WALK_NO_MAGIC | WALK_NO_SYMLINKS) ? -ELOOP : 0; /* ns/mnt */
     }
     if (!follow_last(w))
         return 0;
-    memcpy(w->todo, num, (size_t)got);
     at->len = parent_len;
     at->path[at->len] = '\0';
     return through_link(w, (size_t)got);
@@ -330,20 +402,30 @@ static int step(struct steps *w)
     if (w->last) {
         at->slash = w->slash;
         at->last = LAST_NAME;
+        at->parent_in = at->in_union;
     }
-    if (is_dot(name, n)) {
-        at->slash |= w->last;
-        at->last = LAST_DOT;
-        return 0;
+    bool dot = is_dot(name, n), dotdot = is_dotdot(name, n);
+    if ((dot || dotdot) && !at->in_union && at->len > 1)
+        err = host_dir(w);
+    if (err)
+        return err;
+    if (dot || dotdot) {
+        if (w->last) {
+            at->slash = true;
+            at->last = dot ? LAST_DOT : LAST_DOTDOT;
+        }
+        return dot ? 0 : go_up(w);
     }
-    if (is_dotdot(name, n)) {
-        at->slash |= w->last;
-        at->last = LAST_DOTDOT;
-        return go_up(w);
-    }
-    if (at->in_union && at->node.len == 0 && session_host_name(w->view->session, name))
+    if (at->in_union && at->node.len == 0 && session_host_name(w->view->session, name)) {
+        if (w->flags & WALK_NO_XDEV)
+            return -EXDEV;
         at->in_union = false;
-    return at->in_union ? step_union(w, name, n) : step_host(w, name, n);
+        at->crossed |= !w->native;
+    }
+    if (!at->in_union)
+        return step_host(w, name, n);
+    w->native = false;
+    return step_union(w, name, n);
 }
 
 /* Writes base/path without ".", doubled slashes or a trailing slash into place->path. False where
@@ -387,6 +469,7 @@ static int walk_fast(const struct view *view, struct caller *who, const char *ba
         if (place->slash && place->exists && !vnode_is_dir(&place->node))
             return 0;
         place->in_union = true;
+        place->parent_in = *rel != '\0';
         place->last = *rel ? LAST_NAME : LAST_ROOT;
         return 1;
     }
@@ -404,6 +487,7 @@ static int walk_fast(const struct view *view, struct caller *who, const char *ba
         sys_close(fd);
     place->exists = fd >= 0;
     place->last = LAST_NAME;
+    place->crossed = path[0] != '/' && session_below_mount(view->session, base, NULL);
     return 1;
 }
 
@@ -413,6 +497,8 @@ int walk(const struct view *view, struct caller *who, const char *base, const ch
     struct steps w;
     size_t n = str_len(path);
     place->in_union = place->exists = place->slash = place->crossed = place->removed = false;
+    place->parent_in = false;
+    place->host_error = 0;
     place->last = LAST_ROOT;
     place->magic_fd = place->guard_layer = place->fd_layer = -1;
     if (n == 0)
@@ -426,6 +512,7 @@ int walk(const struct view *view, struct caller *who, const char *base, const ch
         w.at = place;
         w.flags = flags;
         w.base = base;
+        w.native = path[0] == '/';
         w.links = 0;
         w.powerful = searches_all(who);
         w.last = w.slash = false;
@@ -472,6 +559,8 @@ int walk_fd(const struct view *view, struct caller *who, int fd, struct place *p
     const char *rel;
     struct stat st;
     place->in_union = place->exists = place->slash = place->crossed = place->removed = false;
+    place->parent_in = false;
+    place->host_error = 0;
     place->last = LAST_ROOT;
     place->magic_fd = place->guard_layer = place->fd_layer = -1;
     long n = who->ops.fd_link(who, fd, place->path, sizeof(place->path));
@@ -482,11 +571,14 @@ int walk_fd(const struct view *view, struct caller *who, int fd, struct place *p
         return 0;
     int layer = session_layer_of(s, place->path, &rel);
     if (layer < 0) {
-        /* Not from a layer; but the directory that the mountpoint covers counts as the union. */
+        /* Not from a layer; but a directory that the mountpoint covers counts as the union. */
         place->exists = true;
         if (!session_below_mount(s, place->path, &rel))
             return 0;
-        int err = fs->ops.descend(fs, rel, str_len(rel), &place->node);
+        int err = who->ops.fd_stat(who, fd, &st);
+        if (err || !S_ISDIR(st.st_mode))
+            return err;
+        err = fs->ops.descend(fs, rel, str_len(rel), &place->node);
         place->in_union = true;
         place->exists = err == 0 && vnode_exists(&place->node);
         return 0;
@@ -494,7 +586,11 @@ int walk_fd(const struct view *view, struct caller *who, int fd, struct place *p
     int err = who->ops.fd_stat(who, fd, &st);
     if (err)
         return err;
-    if (S_ISDIR(st.st_mode) && *view->raw_dirs && is_raw(who, fd)) {
+    if (is_foreign(s, layer, place->path, &st)) {
+        place->exists = true;
+        return 0;
+    }
+    if (S_ISDIR(st.st_mode) && view->raw_dirs && *view->raw_dirs && is_raw(who, fd)) {
         place->exists = true;
         place->guard_layer = layer;
         return 0;
@@ -533,16 +629,15 @@ int walk_base(const struct view *view, struct caller *who, int fd, char *buf, si
 long walk_virtual(const struct view *view, const char *real, struct place *scratch, char *buf,
                   size_t cap)
 {
-    static const char gone[] = " (deleted)";
     const struct session *s = view->session;
     struct vfs *fs = view->fs;
     const char *rel;
     struct stat st;
-    size_t len = 0, gone_len = sizeof(gone) - 1, n = str_len(real);
+    size_t len = 0, gone_len = sizeof(deleted_text) - 1, n = str_len(real);
     int layer = session_layer_of(s, real, &rel);
     if (layer < 0)
         return str_copy_n(buf, cap, real, n);
-    bool deleted = n > gone_len && str_eq(real + n - gone_len, gone);
+    bool deleted = n > gone_len && str_eq(real + n - gone_len, deleted_text);
     int err = path_push(buf, cap, &len, session_mount(s), s->mount_len);
     if (err)
         return err;
@@ -558,7 +653,7 @@ long walk_virtual(const struct view *view, const char *real, struct place *scrat
     if (err)
         return err;
     if (deleted && gone_len) {
-        long m = str_copy(buf + len, cap - len, gone);
+        long m = str_copy(buf + len, cap - len, deleted_text);
         if (m < 0)
             return m;
         len += (size_t)m;
