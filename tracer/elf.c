@@ -19,13 +19,33 @@ static bool runs_as_32(u16 machine)
     return machine == EM_386 || machine == EM_ARM || machine == EM_X86_64;
 }
 
+/* The file and its first bytes, which hold all that is wanted in nearly every file. */
+struct source {
+    int fd;
+    size_t have;
+    char head[2048];
+};
+
+static bool fetch(const struct source *s, void *dst, size_t n, u64 at)
+{
+    if (at <= s->have && n <= s->have - at) {
+        memcpy(dst, s->head + at, n);
+        return true;
+    }
+    return pread(s->fd, dst, n, (off_t)at) == (ssize_t)n;
+}
+
 void elf_read(int fd, struct elf *out)
 {
-    Elf64_Ehdr h;
+    struct source s = {.fd = fd};
+    Elf64_Ehdr h = {0};
     out->kind = ELF_NONE;
     out->interp[0] = '\0';
     /* e_machine lies at the same place in both classes. */
-    ssize_t n = pread(fd, &h, sizeof(h), 0);
+    ssize_t n = pread(fd, s.head, sizeof(s.head), 0);
+    if (n > 0)
+        memcpy(&h, s.head, min_size((size_t)n, sizeof(h)));
+    s.have = n > 0 ? (size_t)n : 0;
     if (n < (ssize_t)sizeof(Elf32_Ehdr) || memcmp(h.e_ident, ELFMAG, SELFMAG) != 0)
         return;
     if (h.e_ident[EI_CLASS] == ELFCLASS32) {
@@ -39,13 +59,12 @@ void elf_read(int fd, struct elf *out)
     out->kind = ELF_NATIVE;
     for (unsigned i = 0; i < h.e_phnum && i < PHDRS_MAX; i++) {
         Elf64_Phdr p;
-        if (pread(fd, &p, sizeof(p), (off_t)(h.e_phoff + i * sizeof(p))) != (ssize_t)sizeof(p))
+        if (!fetch(&s, &p, sizeof(p), h.e_phoff + i * sizeof(p)))
             return;
         if (p.p_type != PT_INTERP)
             continue;
         if (p.p_filesz < 2 || p.p_filesz > sizeof(out->interp) ||
-            pread(fd, out->interp, p.p_filesz, (off_t)p.p_offset) != (ssize_t)p.p_filesz ||
-            out->interp[p.p_filesz - 1] != '\0')
+            !fetch(&s, out->interp, p.p_filesz, p.p_offset) || out->interp[p.p_filesz - 1] != '\0')
             out->interp[0] = '\0';
         return;
     }

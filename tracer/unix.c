@@ -61,6 +61,12 @@ static struct unix_state *new_state(struct task *t, struct call *c)
     return s;
 }
 
+/* Which argument the address is. */
+static unsigned address_arg(const struct call *c)
+{
+    return (u8)c->row->aux;
+}
+
 /* Resolves the path in c->said from the program's cwd. */
 static int resolve(struct call *c, unsigned flags)
 {
@@ -247,7 +253,7 @@ static long find_peer(struct task *t, struct call *c, u64 addr, u64 len, struct 
 
 static void do_connect(struct task *t, struct call *c)
 {
-    int arg = c->row->aux;
+    unsigned arg = address_arg(c);
     struct sockaddr_un un;
     long len = find_peer(t, c, c->arg[arg], c->arg[arg + 1], &un);
     if (len == 0) {
@@ -261,7 +267,7 @@ static void do_connect(struct task *t, struct call *c)
         memcpy(c->new_arg, c->arg, sizeof(c->arg));
         c->new_arg[arg + 1] = (u64)len;
         c->blob[c->nblobs++] =
-            (struct call_blob){.arg = arg, .bytes = c->said2, .len = (size_t)len};
+            (struct call_blob){.arg = (int)arg, .bytes = c->said2, .len = (size_t)len};
     }
 }
 
@@ -387,7 +393,8 @@ static void do_ask(struct task *t, struct call *c, int sock, int cap)
 
 static void do_name(struct task *t, struct call *c)
 {
-    int arg = c->row->aux, cap;
+    unsigned arg = address_arg(c);
+    int cap;
     call_pass(c);
     if (!c->arg[arg] || remote_read(t, &cap, c->arg[arg + 1], sizeof(cap)) || cap < 0)
         return;
@@ -410,7 +417,7 @@ static void do_name(struct task *t, struct call *c)
 
 static void settle_name(struct task *t, struct call *c, long result, int cap)
 {
-    int arg = c->row->aux;
+    unsigned arg = address_arg(c);
     struct sockaddr_un un = {0};
     socklen_t len = sizeof(un);
     char path[SOCKNAME_MAX + 1];

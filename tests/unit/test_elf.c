@@ -47,7 +47,7 @@ static struct image image(const char *interp)
     i.p[1].p_offset = offsetof(struct image, text);
     i.p[1].p_filesz = interp ? strlen(interp) + 1 : 0;
     if (interp)
-        strcpy(i.text, interp);
+        memcpy(i.text, interp, strlen(interp) + 1);
     return i;
 }
 
