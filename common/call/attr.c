@@ -19,8 +19,9 @@ enum change_target call_target(struct call *c, unsigned walk_flags)
         call_outside(c, true);
         return CHANGE_DONE;
     }
-    if (c->by_fd && c->row->path < 0 && c->place.fd_layer != 0) {
-        /* The plain fd calls do not take an O_PATH descriptor. */
+    bool plain_fd = c->by_fd && (c->row->path < 0 || !c->arg[c->row->path]);
+    if (plain_fd && c->place.fd_layer != 0) {
+        /* Without AT_EMPTY_PATH an O_PATH descriptor is not taken. */
         int fd = c->who->ops.fd_get(c->who, c->fd);
         long flags = fd < 0 ? fd : SYS2(SYS_fcntl, fd, F_GETFL);
         if (fd >= 0)

@@ -121,12 +121,9 @@ static long give(struct call *c, const struct dir_snapshot *s, u32 *index, u64 a
     return (long)total;
 }
 
-static long read_dir(struct call *c, int fd)
+static long read_dir(struct call *c, int fd, s64 pos)
 {
     struct dir_snapshot *s = NULL;
-    s64 pos = sys_lseek(fd, 0, SEEK_CUR);
-    if (pos < 0)
-        return pos;
     u32 index = (u32)pos;
     if (pos > 0)
         s = find(c->dirs, (u32)(pos >> 32));
@@ -151,19 +148,17 @@ static long read_dir(struct call *c, int fd)
 
 void call_getdents(struct call *c)
 {
+    struct stat st;
     c->by_fd = true;
     c->fd = (int)c->arg[0];
-    int err = walk_fd(c->view, c->who, c->fd, &c->place);
-    if (!err && !c->place.in_union) {
-        call_pass(c);
-        return;
-    }
-    if (!err && !c->place.exists)
-        err = -ENOENT;
-    if (!err && !vnode_is_dir(&c->place.node))
-        err = -ENOTDIR;
-    if (err) {
-        call_done(c, err);
+    int err = c->who->ops.fd_stat(c->who, c->fd, &st);
+    if (!err && S_ISDIR(st.st_mode))
+        err = walk_fd(c->view, c->who, c->fd, &c->place);
+    if (err || !S_ISDIR(st.st_mode) || !c->place.in_union) {
+        if (err)
+            call_done(c, err);
+        else
+            call_pass(c);
         return;
     }
     int fd = c->who->ops.fd_get(c->who, c->fd);
@@ -171,7 +166,8 @@ void call_getdents(struct call *c)
         call_done(c, fd);
         return;
     }
-    long n = read_dir(c, fd);
+    s64 pos = sys_lseek(fd, 0, SEEK_CUR); /* -EBADF of an O_PATH descriptor */
+    long n = pos < 0 ? pos : c->place.exists ? read_dir(c, fd, pos) : -ENOENT;
     c->who->ops.fd_put(c->who, fd);
     call_done(c, n);
 }

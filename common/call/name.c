@@ -14,11 +14,11 @@ static int new_name(struct call *c)
         return 1;
     }
     struct place *p = &c->place;
-    if (!p->in_union) {
+    if (!p->in_union && !p->parent_in) {
         call_outside(c, true);
         return 1;
     }
-    if (p->last != LAST_NAME || p->node.len == 0) {
+    if (!p->parent_in || p->last != LAST_NAME) {
         call_done(c, -EEXIST);
         return 1;
     }
@@ -62,6 +62,19 @@ void call_symlink(struct call *c)
         call_done(c, node->fs->ops.symlink(node->fs, c->who, node, c->said2));
 }
 
+/* The mountpoint is a name of the host's directory above it, and busy. */
+static int remove_mountpoint(struct call *c, bool dir)
+{
+    memcpy(c->said2, c->place.path, c->place.len + 1);
+    path_pop(c->said2, c->place.len);
+    c->who->ops.assume(c->who);
+    int r = sys_faccessat2(AT_FDCWD, c->said2, W_OK | X_OK, AT_EACCESS);
+    c->who->ops.resume(c->who);
+    if (r == -EACCES)
+        return r;
+    return dir ? -EBUSY : -EISDIR;
+}
+
 void call_unlink(struct call *c)
 {
     u32 flags = call_flags(c);
@@ -73,7 +86,7 @@ void call_unlink(struct call *c)
     int err = call_resolve(c, WALK_PARENT);
     struct place *p = &c->place;
     struct vnode *node = &p->node;
-    if (!err && !p->in_union) {
+    if (!err && !p->in_union && !p->parent_in) {
         call_outside(c, true);
         return;
     }
@@ -81,8 +94,10 @@ void call_unlink(struct call *c)
         err = -EINVAL;
     else if (!err && dir && p->last == LAST_DOTDOT)
         err = -ENOTEMPTY;
-    else if (!err && (p->last != LAST_NAME || node->len == 0))
-        err = dir ? -EBUSY : -EISDIR;
+    else if (!err && p->last != LAST_NAME && p->last != LAST_ROOT)
+        err = -EISDIR;
+    else if (!err && !p->parent_in)
+        err = remove_mountpoint(c, dir);
     else if (!err && c->view->session->read_only)
         err = -EROFS;
     else if (!err && dir)
@@ -108,19 +123,13 @@ static void both_outside(struct call *c)
         call_rewrite_path(c, c->row->path2, place_words(&c->place2));
 }
 
-/* A name of the union, as far as renaming goes: the union's root is a name of the host's directory
- * above it. */
-static bool name_inside(const struct place *p)
-{
-    bool root = p->node.len == 0 && (p->last == LAST_NAME || p->last == LAST_ROOT);
-    return p->in_union && !root;
-}
-
 /* do_renameat2's own checks, in its order, before the filesystem is asked. */
 static int check_rename(const struct place *from, const struct place *to, u32 flags)
 {
-    if (from->last != LAST_NAME || to->last != LAST_NAME)
+    if (from->last != LAST_NAME)
         return -EBUSY;
+    if (to->last != LAST_NAME)
+        return flags & RENAME_NOREPLACE ? -EEXIST : -EBUSY;
     if (!from->exists)
         return -ENOENT;
     if ((flags & RENAME_NOREPLACE) && to->exists)
@@ -152,10 +161,14 @@ void call_rename(struct call *c)
         both_outside(c);
         return;
     }
-    if (!err && name_inside(from) != name_inside(to))
+    if (!err && !from->in_union)
+        err = from->host_error;
+    if (!err && !to->in_union)
+        err = to->host_error;
+    if (!err && from->parent_in != to->parent_in)
         err = -EXDEV;
-    if (!err && !name_inside(from))
-        err = -EBUSY;
+    if (!err && !from->parent_in)
+        err = -EBUSY; /* the mountpoint itself, a name of the host's */
     if (!err && !c->view->session->read_only)
         err = check_rename(from, to, flags);
     else if (!err && (from->last != LAST_NAME || to->last != LAST_NAME))
@@ -192,23 +205,25 @@ void call_link(struct call *c)
     u32 flags = call_flags(c);
     int err = flags & ~(u32)(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) ? -EINVAL
                                                                 : call_resolve(c, call_follow(c));
+    struct place *from = &c->place, *to = &c->place2;
+    int fd = c->by_fd ? c->fd : from->magic_fd;
+    if (!err && from->in_union && !from->exists && fd < 0)
+        err = -ENOENT; /* the source is looked at first */
     if (!err)
         err = call_resolve2(c, WALK_PARENT);
-    struct place *from = &c->place, *to = &c->place2;
+    if (!err && to->in_union && !from->in_union && fd < 0)
+        err = from->host_error;
+    if (!err && from->in_union && !to->in_union)
+        err = to->host_error;
     if (err) {
         call_done(c, err);
-        return;
-    }
-    int fd = c->by_fd ? c->fd : from->magic_fd;
-    if (from->in_union && !from->exists && fd < 0) {
-        call_done(c, -ENOENT); /* the source is looked at first */
         return;
     }
     if (!from->in_union && !to->in_union && !from->removed) {
         both_outside(c);
         return;
     }
-    if (to->in_union && (to->last != LAST_NAME || !to->node.len))
+    if (to->last != LAST_NAME || (to->in_union && !to->parent_in) || (to->exists && !to->slash))
         err = -EEXIST;
     else if (to->in_union && to->slash)
         err = to->exists ? -EEXIST : -ENOENT;

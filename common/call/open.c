@@ -34,6 +34,8 @@ static void open_real(struct call *c, const char *real, u64 flags)
     call_rewrite_path(c, c->row->path, real);
     if (c->row->handler == CALL_OPENAT2) {
         c->how.flags = flags;
+        if (!(flags & (O_CREAT | TMPFILE_BIT)))
+            c->how.mode = 0;
         c->how.resolve = 0; /* judged on the virtual walk already */
         c->blob[c->nblobs++] =
             (struct call_blob){.arg = 2, .bytes = &c->how, .len = sizeof(c->how)};
@@ -72,10 +74,10 @@ static int check_kind(const struct call *c, u64 flags)
 {
     const struct place *p = &c->place;
     mode_t mode = p->node.st.st_mode;
-    if ((flags & O_CREAT) && (flags & O_EXCL))
-        return -EEXIST;
     if ((flags & O_CREAT) && p->slash)
         return -EISDIR;
+    if ((flags & O_CREAT) && (flags & O_EXCL))
+        return -EEXIST;
     if (S_ISLNK(mode)) {
         if (flags & O_DIRECTORY)
             return -ENOTDIR;
@@ -85,7 +87,7 @@ static int check_kind(const struct call *c, u64 flags)
         if (flags & O_PATH)
             return 0;
         if ((flags & O_TMPFILE) == O_TMPFILE)
-            return (flags & O_ACCMODE) == O_RDONLY ? -EINVAL : 0;
+            return 0;
         return (flags & O_CREAT) || wants_write(flags) ? -EISDIR : 0;
     }
     if (flags & O_DIRECTORY)
@@ -142,7 +144,7 @@ static void open_outside(struct call *c, u64 flags)
     struct place *p = &c->place;
     struct stat st;
     call_outside(c, wants_write(flags) || ((flags & O_CREAT) && !p->exists));
-    if (c->action == CALL_DONE || p->guard_layer < 0 || (flags & O_PATH) ||
+    if (c->action == CALL_DONE || p->guard_layer < 0 || p->removed || (flags & O_PATH) ||
         c->row->flags < 0 || c->row->handler != CALL_OPEN ||
         sys_fstatat(AT_FDCWD, p->path, &st, 0) < 0 || !S_ISDIR(st.st_mode))
         return;
@@ -151,14 +153,25 @@ static void open_outside(struct call *c, u64 flags)
     *c->view->raw_dirs = true;
 }
 
+/* For writing, by a magic link, a lower object whose name is gone: it cannot be copied up. */
+static void open_removed(struct call *c)
+{
+    struct stat st;
+    int err = sys_fstatat(AT_FDCWD, c->place.path, &st, 0);
+    call_done(c, err ? err : S_ISDIR(st.st_mode) ? -EISDIR : -EEXIST);
+}
+
 static void open_with(struct call *c, u64 flags, u64 resolve)
 {
-    if ((flags & (O_CREAT | O_DIRECTORY)) == (O_CREAT | O_DIRECTORY) && !(flags & O_PATH)) {
-        call_pass(c); /* the kernel refuses it without looking */
-        return;
-    }
     if (flags & O_PATH)
         flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    bool nonsense = (flags & (O_CREAT | O_DIRECTORY)) == (O_CREAT | O_DIRECTORY) ||
+                    ((flags & TMPFILE_BIT) &&
+                     ((flags & O_TMPFILE) != O_TMPFILE || (flags & O_ACCMODE) == O_RDONLY));
+    if (nonsense) {
+        call_done(c, -EINVAL); /* build_open_flags() refuses it without looking */
+        return;
+    }
     int err = call_resolve(c, walk_flags_of(flags, resolve));
     struct place *p = &c->place;
     if (err == -ENOTDIR && (flags & O_CREAT) && p->in_union && p->exists && p->slash)
@@ -168,8 +181,8 @@ static void open_with(struct call *c, u64 flags, u64 resolve)
         return;
     }
     if (!p->in_union) {
-        if (p->removed && wants_write(flags))
-            call_done(c, -EEXIST); /* a removed lower file cannot be copied up any more */
+        if (p->removed && p->guard_layer > 0 && wants_write(flags))
+            open_removed(c); /* a removed lower file cannot be copied up any more */
         else
             open_outside(c, flags);
         return;

@@ -193,7 +193,10 @@ static int may_change(struct call *c, const char *name)
         return caller_capable(c->who, CAP_SYS_ADMIN_BIT) ? 0 : -EPERM;
     if (str_starts(name, "system.posix_acl_"))
         return S_ISLNK(mode) ? -EOPNOTSUPP : access_owner(c->who, &node->st);
-    return known_namespace(name) ? 0 : -EOPNOTSUPP;
+    if (known_namespace(name))
+        return 0;
+    int err = node->fs->ops.permission(node->fs, c->who, node, W_OK);
+    return err ? err : -EOPNOTSUPP;
 }
 
 static int change(struct call *c, const char *name, const struct value *v)

@@ -23,14 +23,46 @@ struct tree {
     struct level level[TREE_DEPTH];
 };
 
+/* A merged directory shows the identity of its topmost lower part. Its upper part keeps it as a
+ * mark, for when there is nothing to merge any more. */
+static int keep_identity(struct overlay *o, const struct vnode *dir)
+{
+    unsigned low = overlay_top_lower(o, dir);
+    struct held_dir held;
+    struct stat up, st;
+    if (low == 0)
+        return 0;
+    int fd = overlay_open_in(o, 0, dir->path, O_DIRECTORY);
+    if (fd < 0)
+        return fd;
+    int r = sys_fstat(fd, &up);
+    if (r == 0 && !overlay_has_origin(o, fd)) {
+        int lower = overlay_open_in(o, low, dir->path, O_DIRECTORY);
+        r = lower < 0 ? lower : sys_fstat(lower, &st);
+        if (r == 0)
+            r = hold_dir(o, fd, false, &held);
+        if (r == 0) {
+            overlay_set_origin(o, fd, &up, &st);
+            release_dir(&held);
+        }
+        if (lower >= 0)
+            sys_close(lower);
+    }
+    sys_close(fd);
+    return r;
+}
+
 static int enter(struct overlay *o, struct tree *t)
 {
+    int r = t->pass == PASS_COPY ? keep_identity(o, &t->dir) : 0;
+    if (r < 0)
+        return r;
     if (t->depth == TREE_DEPTH)
         return -ENAMETOOLONG;
     struct level *l = &t->level[t->depth];
     memset(l, 0, sizeof(*l));
     l->len = t->dir.len;
-    int r = overlay_list(&o->vfs, &t->dir, &l->names);
+    r = overlay_list(&o->vfs, &t->dir, &l->names);
     if (r < 0) {
         listing_free(&l->names);
         return r;

@@ -178,14 +178,6 @@ static void restore_target(struct overlay *o, struct move *m)
     sys_close(fd);
 }
 
-static bool has_origin(struct overlay *o, int fd)
-{
-    char name[MARK_NAME_MAX], path[SYS_FD_PATH], value[1];
-    overlay_mark_name(o, "origin", name, sizeof(name));
-    long n = sys_getxattr(sys_fd_path(path, fd), name, value, sizeof(value));
-    return n >= 0 || n == -ERANGE;
-}
-
 /* -- the move itself
  * --------------------------------------------------------------------------------- */
 
@@ -302,7 +294,7 @@ static void follow(struct overlay *o, struct spot *spot, const char *old, bool m
         return;
     if (merged)
         overlay_relocate(o, old, fd);
-    if (has_origin(o, fd))
+    if (overlay_has_origin(o, fd))
         mark_impure(o, spot->dir);
     sys_close(fd);
 }

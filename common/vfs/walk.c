@@ -134,7 +134,8 @@ static int jump(struct steps *w, int layer, const char *rel)
     err = fs->ops.reverse(fs, (unsigned)layer, rel, &st, &at->node);
     if (err) {
         at->removed = true;
-        at->guard_layer = layer;
+        if (layer > 0) /* a removed object of the upper may be changed as any other */
+            at->guard_layer = layer;
         return w->last ? 0 : -ENOENT;
     }
     size_t len = 0;

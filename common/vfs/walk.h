@@ -30,6 +30,8 @@ struct place {
     bool exists;
     bool slash;          /* the path ended in "/" (or "/." or "/.."): must be a directory */
     bool crossed;        /* the kernel, given the program's own words, would land elsewhere */
+    bool parent_in;      /* the directory that holds the last component is the union's */
+    int host_error;      /* why the walk ended outside, where the kernel is to say it; else 0 */
     bool removed;        /* a magic link or descriptor whose object has no name any more */
     enum walk_last last; /* what the last component was, with WALK_PARENT */
     int magic_fd;        /* caller's descriptor that a last /proc/self/fd/N named, else -1 */
