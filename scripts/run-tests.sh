@@ -70,20 +70,27 @@ matrix() {
 
 run_unit() {
     local prog log p f n=0
+    mkdir "$OUT/unit"
     for prog in "$BUILD"/unit/test_* "$BUILD"/unit-asan/test_*; do
-        [ -f "$prog" ] || continue
-        [ -x "$prog" ] || continue
         case $prog in *.d) continue ;; esac
-        n=$((n + 1))
-        log=$OUT/unit.log
-        if timeout -k 5 120 "$prog" >"$log" 2>&1; then f=0; else f=1; fi
+        [ ! -f "$prog" ] || printf '%s\0' "$prog"
+    done >"$OUT/programs"
+    # shellcheck disable=SC2016
+    xargs -0 -r -n 1 -P "$JOBS" bash -c '
+        log=$0/$(basename "$(dirname "$1")").$(basename "$1")
+        timeout -k 5 300 "$1" >"$log" 2>&1 || echo "exit $?" >"$log.failed"' "$OUT/unit" \
+        <"$OUT/programs" || true
+    for log in "$OUT"/unit/*; do
+        case $log in *.failed) continue ;; esac
+        [ -e "$log" ] || continue
+        n=$((n + 1)) f=0
         p=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | head -1)
-        if [ $f = 1 ]; then
+        if [ -e "$log.failed" ]; then
             f=$(sed -n 's/^\[  FAILED  \] [^0-9]*\([0-9]*\) test.*/\1/p' "$log" | head -1)
             f=${f:-1}
             [ "$f" -gt 0 ] || f=1
-            echo "FAILED: $prog"
-            grep -v '^\[ *\(RUN\|OK\) ' "$log" | tail -30 | sed 's/^/    /'
+            echo "FAILED: $(basename "$log"): $(cat "$log.failed")"
+            grep -av '^\[ *\(RUN\|OK\) ' "$log" | tail -30 | sed 's/^/    /'
         fi
         passed=$((passed + ${p:-0})) failed=$((failed + f))
     done
