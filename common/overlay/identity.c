@@ -107,10 +107,11 @@ int overlay_getattr(struct vfs *fs, const struct vnode *node, struct stat *st)
         st->st_nlink = 1; /* merged */
     if (node->top != 0)
         return 0;
+    if (node->len == 0)
+        return 0; /* never copied up: itself from the start, as for the kernel */
     if (low) {
         struct stat lst;
-        int r = node->len ? sys_fstatat(o->layer_fd[low], node->path, &lst, AT_SYMLINK_NOFOLLOW)
-                          : sys_fstat(o->layer_fd[low], &lst);
+        int r = sys_fstatat(o->layer_fd[low], node->path, &lst, AT_SYMLINK_NOFOLLOW);
         if (r == 0 && S_ISDIR(lst.st_mode)) {
             st->st_dev = lst.st_dev;
             st->st_ino = lst.st_ino;
