@@ -453,6 +453,13 @@ static void decide(struct execution *x)
         call_done(c, err);
 }
 
+static bool is_own_exe(const struct task *t, const char *path)
+{
+    char own[40];
+    snprintf(own, sizeof(own), "/proc/%d/exe", t->proc->tgid);
+    return strcmp(path, own) == 0;
+}
+
 void exec_dispatch(struct task *t, struct call *c)
 {
     u64 known = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_EXECVE_CHECK;
@@ -461,6 +468,15 @@ void exec_dispatch(struct task *t, struct call *c)
         return;
     }
     int err = call_resolve(c, call_follow(c));
+    if (err) {
+        call_done(c, err);
+        return;
+    }
+    /* The link of a program that its loader runs stands for that loader in the kernel. */
+    if (!c->by_fd && !c->place.in_union && t->proc->exe[0] && is_own_exe(t, c->place.path)) {
+        err = walk(c->view, c->who, "/", t->proc->exe, WALK_FOLLOW, &c->place);
+        c->place.crossed = true;
+    }
     if (err) {
         call_done(c, err);
         return;
@@ -532,9 +548,29 @@ void exec_event(struct task *t)
     free(plan);
 }
 
+/* True where the program has given itself a name since it was executed. */
+static bool named_itself(struct task *t)
+{
+    char entry[64], exe[PATH_MAX], comm[32] = {0};
+    long n = sys_readlinkat(task_proc_fd(t), task_proc_name(t, "exe", entry), exe, sizeof(exe) - 1);
+    int fd = sys_openat(task_proc_fd(t), task_proc_name(t, "comm", entry), O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return true;
+    long m = sys_read(fd, comm, sizeof(comm) - 1);
+    sys_close(fd);
+    if (n <= 0 || m <= 0)
+        return true;
+    exe[n] = '\0';
+    return strncmp(comm, base_name(exe), (size_t)m - 1) != 0;
+}
+
 bool exec_name(struct task *t)
 {
     bool again;
+    if (named_itself(t)) {
+        t->comm[0] = '\0';
+        return false;
+    }
     u64 at = scratch_get(t, sizeof(t->comm), &again);
     if (again)
         return true;
