@@ -30,7 +30,8 @@ class Differences:
         for match, name in self.lines:
             if match.get("style", style) != style:
                 continue
-            if re.fullmatch(match["kernel"], kernel) and re.fullmatch(match["ours"], ours):
+            a, b = re.fullmatch(match["kernel"], kernel), re.fullmatch(match["ours"], ours)
+            if a and b and a.groups() == b.groups():
                 self.used[name] = self.used.get(name, 0) + 1
                 return True
         return False
