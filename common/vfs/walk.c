@@ -156,6 +156,7 @@ static int through_magic(struct steps *w, size_t n)
     const struct session *s = w->view->session;
     u64 pid, fd;
     const char *rest = proc_rest(at->path, &pid), *rel;
+    struct stat st;
     w->todo[n] = '\0';
     if (w->flags & (WALK_NO_MAGIC | WALK_NO_SYMLINKS))
         return -ELOOP;
@@ -166,7 +167,7 @@ static int through_magic(struct steps *w, size_t n)
     if (str_eq(rest, "exe") && (int)pid == w->who->tgid) {
         long m = w->who->ops.exe(w->who, w->todo, PATH_MAX);
         if (m > 0)
-            n = (size_t)m;
+            return 1;
     }
     if (w->last && str_starts(rest, "fd/") && (int)pid == w->who->tgid) {
         str_to_u64(rest + 3, &fd);
@@ -179,7 +180,13 @@ static int through_magic(struct steps *w, size_t n)
     int layer = session_layer_of(s, w->todo, &rel);
     if (layer >= 0)
         return jump(w, layer, rel);
-    return session_below_mount(s, w->todo, &rel) || !w->last;
+    if (!session_below_mount(s, w->todo, &rel))
+        return !w->last;
+    /* a directory that the mountpoint covers counts as the union; other things of that name are not
+     * the union's */
+    if (sys_fstatat(AT_FDCWD, at->path, &st, 0) == 0 && S_ISDIR(st.st_mode))
+        return 1;
+    return w->last ? 0 : -ENOTDIR;
 }
 
 /* A symlink with n bytes of text at the front of todo has to be followed. The walk stands at the
@@ -289,6 +296,8 @@ static bool host_closed(struct steps *w)
 static int host_dir(struct steps *w)
 {
     struct stat st;
+    if (host_closed(w))
+        return -EACCES;
     int err = sys_fstatat(AT_FDCWD, w->at->path, &st, AT_SYMLINK_NOFOLLOW);
     if (err == -ENOENT && path_below(session_mount(w->view->session), w->at->path, NULL))
         return 0;
