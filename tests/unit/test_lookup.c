@@ -1,7 +1,7 @@
 /* Lookup against a kernel overlay mount of the same layers, and its price in system calls. */
 #include "twin.h"
 
-#define SEEDS 40
+#define SEEDS 20
 
 static bool compare_inodes;
 static u64 the_seed;
