@@ -268,11 +268,12 @@ static int step_union(struct steps *w, const char *name, size_t n)
     return err;
 }
 
-/* readlink and access of a host path as the caller, for whom its directories may be closed. */
+/* readlink and access of a host path as the caller, for whom its directories may be closed. Magic
+ * links are read as the session: a process may follow its own, whatever its ids became. */
 static long host_readlink(struct steps *w, char *buf, size_t cap)
 {
     struct caller *who = w->who;
-    bool other = !who->same_as_session;
+    bool other = !who->same_as_session && !walk_is_magic(w->at->path);
     if (other)
         who->ops.assume(who);
     long got = sys_readlinkat(AT_FDCWD, w->at->path, buf, cap);
@@ -352,6 +353,11 @@ static int step_host(struct steps *w, const char *name, size_t n)
             return 0; /* there, and no link */
         if (got == -ENOENT && path_below(session_mount(s), at->path, NULL))
             return 0; /* a directory that is only there because the mountpoint lies below */
+        if (got < 0 && walk_is_magic(at->path)) {
+            /* Where it leads is not known: it may be a lower object, so the kernel is not asked. */
+            at->crossed = follow_last(w);
+            return at->crossed ? (int)got : 0;
+        }
         if (got < 0) {
             at->exists = false;
             return got == -ENOENT && w->last ? 0 : (int)got;
