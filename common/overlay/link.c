@@ -77,6 +77,8 @@ int overlay_link(struct vfs *fs, struct caller *who, struct vnode *from, int fd,
         change_touch(o, from->path, from->len);
     }
     r = spot_open(o, &spot);
+    if (r == 0 && overlay_has_origin(o, m.fd))
+        mark_impure(o, spot.dir); /* listings of the directory show the origin */
     if (r == 0)
         r = make_at(o, who, to, &spot, &m);
     if (r == 0)
