@@ -3,6 +3,8 @@
 
 #define BUFFER_SIZE (1u << 18)
 #define CHUNK_MAX   (1u << 30)
+#define ACL_ACCESS  "system.posix_acl_access"
+#define ACL_DEFAULT "system.posix_acl_default"
 #define XATTR_LIST  65536u
 #define XATTR_VALUE 65536u
 
@@ -105,28 +107,34 @@ static bool may_be_left_out(int r)
     return r == -EOPNOTSUPP || r == -EPERM || r == -ENODATA;
 }
 
+static int copy_one(const char *from, const char *to, const char *name, char *value)
+{
+    long len = sys_getxattr(from, name, value, XATTR_VALUE);
+    int r = (int)len;
+    if (len >= 0)
+        r = sys_setxattr(to, name, value, (size_t)len, 0);
+    return r < 0 && may_be_left_out(r) ? 0 : r;
+}
+
+/* The access ACL comes last: it may take the owner's right to set the others. */
 static int copy_listed(const char *from, const char *to, const char *list, size_t n, char *value,
                        bool *has_access, bool *has_default)
 {
     for (size_t i = 0; i < n; i += str_len(list + i) + 1) {
         const char *name = list + i;
+        if (str_eq(name, ACL_ACCESS)) {
+            *has_access = true;
+            continue;
+        }
+        if (str_eq(name, ACL_DEFAULT))
+            *has_default = true;
         if (overlay_private_xattr(name))
             continue;
-        long len = sys_getxattr(from, name, value, XATTR_VALUE);
-        if (len < 0) {
-            if (may_be_left_out((int)len))
-                continue;
-            return (int)len;
-        }
-        int r = sys_setxattr(to, name, value, (size_t)len, 0);
-        if (r < 0 && !may_be_left_out(r))
+        int r = copy_one(from, to, name, value);
+        if (r < 0)
             return r;
-        if (str_eq(name, "system.posix_acl_access"))
-            *has_access = true;
-        if (str_eq(name, "system.posix_acl_default"))
-            *has_default = true;
     }
-    return 0;
+    return *has_access ? copy_one(from, to, ACL_ACCESS, value) : 0;
 }
 
 int copy_xattrs(const char *from, const char *to, bool dir)
@@ -150,8 +158,8 @@ int copy_xattrs(const char *from, const char *to, bool dir)
     if (r < 0)
         return r;
     if (!has_access)
-        sys_removexattr(to, "system.posix_acl_access");
+        sys_removexattr(to, ACL_ACCESS);
     if (dir && !has_default)
-        sys_removexattr(to, "system.posix_acl_default");
+        sys_removexattr(to, ACL_DEFAULT);
     return 0;
 }

@@ -34,14 +34,14 @@ int copy_attributes(struct overlay *o, int like, const struct stat *st, int fd, 
         if (r < 0)
             return r;
     }
-    r = copy_xattrs(from, to, S_ISDIR(st->st_mode));
-    if (r < 0)
-        return r;
     if (origin) {
         r = overlay_set_origin(o, fd, &made, st);
         if (is_serious(r))
             return r;
     }
+    r = copy_xattrs(from, to, S_ISDIR(st->st_mode));
+    if (r < 0)
+        return r;
     if (!S_ISLNK(st->st_mode)) {
         r = sys_fchmodat(AT_FDCWD, to, st->st_mode & 07777);
         if (r < 0)

@@ -16,7 +16,11 @@ int overlay_nursery(struct overlay *o, int dir_fd, char *name, size_t cap)
     char from[SYS_FD_PATH], to[SYS_FD_PATH];
     o->serial = (u32)(o->serial + 1);
     nursery_name(name, cap, o->serial);
-    int r = sys_fstat(dir_fd, &st);
+    /* Whoever may write in the real parent must be able to come here, and no further. */
+    int r = sys_fstat(o->work_fd, &made);
+    if (r == 0 && (made.st_mode & 0711) != 0711)
+        sys_fchmod(o->work_fd, (made.st_mode & 07777) | 0711);
+    r = sys_fstat(dir_fd, &st);
     if (r == 0)
         r = sys_mkdirat(o->work_fd, name, 0700);
     if (r < 0)

@@ -9,7 +9,9 @@ static const char LAYERS[] =
     "l1/d/f;"
     "echo 2 > l2/d/g; echo 3 > l1/closed/f; echo 4 > l2/closed/sub/k; echo 5 > l1/shut/f;"
     "echo 6 > l2/t/a/b/f; echo 7 > l1/t/k; chmod 400 l1/d/f; chmod 555 l1/closed l1/closed/sub;"
-    "chmod 500 l1/shut; chmod 555 l2/t/a l1/t/a; ln -s x l1/d/s; mkfifo l1/d/p; touch u/own/f;"
+    "chmod 500 l1/shut; chmod 555 l2/t/a l1/t/a; setfacl -m u:1000:rx -d -m u:1000:rwx l1/t/a; "
+    "setfattr -n user.k -v w l1/t/a; chmod 555 l1/t/a; ln -s x l1/d/s; mkfifo l1/d/p; touch "
+    "u/own/f;"
     "setfattr -n user.a -v b l1/d/f; setfacl -m u:7:r l2/d/g; chmod 2755 l1/d/e" MINE;
 
 static void start(struct lab *lab, enum marker_style style)
