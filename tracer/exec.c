@@ -233,7 +233,7 @@ static int run_loader(struct execution *x, const char *loader)
         return -EFAULT;
     int fd = open_place(&x->loader, loader);
     if (fd < 0)
-        return fd == -EPERM ? -EACCES : fd;
+        return fd;
     bool takes_argv0 = elf_loader_takes_argv0(fd);
     sys_close(fd);
     exec_args_drop_first(&x->args);
@@ -274,7 +274,7 @@ static int unfold(struct execution *x)
             return err;
         int fd = open_file(x);
         if (fd < 0)
-            return fd == -EPERM ? -EACCES : 0; /* else the kernel says what it thinks of it */
+            return fd == -EPERM ? fd : 0; /* else the kernel says what it thinks of it */
         ssize_t n = pread(fd, head, sizeof(head), 0);
         bool is_script = n > 0 && script_is(head, (size_t)n);
         if (!is_script)
@@ -295,7 +295,8 @@ static int unfold(struct execution *x)
         if (elf.kind == ELF_32) {
             complain(x->name, "32-bit programs cannot be run inside the union (their calls would "
                               "miss it); use a 64-bit build");
-            return -ENOEXEC;
+            /* Not ENOEXEC: shells and execvp(3) would take it for a script of theirs. */
+            return -EPERM;
         }
         if (elf.kind != ELF_NATIVE || !elf.interp[0])
             return 0;

@@ -61,7 +61,7 @@ static void try_exec(const char *path, char **argv)
     errno = ENOEXEC;
 }
 
-/* Exec itself has said why such a program is refused (exec.c). */
+/* Exec itself has said why such a program is refused, or one that cannot be read (exec.c). */
 static bool is_32_bit(const char *path)
 {
     static struct elf elf;
@@ -75,7 +75,7 @@ static bool is_32_bit(const char *path)
 
 _Noreturn static void cannot_run(const char *name, const char *file, int err)
 {
-    if (err == ENOEXEC && is_32_bit(file))
+    if (err == EPERM && (is_32_bit(file) || access(file, R_OK) < 0))
         _exit(EXIT_CANNOT);
     if (err == ENOENT || err == ENOTDIR)
         die(EXIT_NOT_FOUND,
@@ -107,7 +107,7 @@ _Noreturn static void run_command(char **argv)
         int e = errno;
         if (e != ENOENT && e != ENOTDIR && (e != EACCES || access(file, F_OK) == 0))
             err = e;
-        if (e == ENOEXEC)
+        if (e == ENOEXEC || e == EPERM)
             break;
         if (!path[n])
             break;
