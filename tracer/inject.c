@@ -1,5 +1,5 @@
 #include "tracer/inject.h"
-#include "tracer/supervise.h"
+#include "tracer/wait.h"
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -18,10 +18,8 @@ static int step(struct task *t, int *status)
 {
     if (ptrace(PTRACE_SYSCALL, t->tid, NULL, NULL) < 0)
         return -ESRCH;
-    while (waitpid(t->tid, status, __WALL) < 0) {
-        if (errno != EINTR)
-            return -ESRCH;
-    }
+    if (wait_task(t->tid, status))
+        return -ESRCH;
     if (WIFSTOPPED(*status) && *status >> 16 != PTRACE_EVENT_EXEC)
         return 0;
     t->has_status = true;

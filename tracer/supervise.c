@@ -6,6 +6,7 @@
 #include "tracer/log.h"
 #include "tracer/placement.h"
 #include "tracer/remote.h"
+#include "tracer/wait.h"
 #include "base/sys.h"
 #include <signal.h>
 #include <stdlib.h>
@@ -592,7 +593,7 @@ int supervise(void)
 {
     while (task_count()) {
         int status;
-        int tid = waitpid(-1, &status, __WALL | __WNOTHREAD);
+        int tid = wait_any(&status);
         if (tid < 0 && errno == ECHILD)
             break;
         if (late) {
