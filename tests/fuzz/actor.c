@@ -287,7 +287,7 @@ static void loop(int me, int procs, unsigned long ops, const char *only, int tur
                 await(turn[me][0]);
             holder = who;
         }
-        if (who == me)
+        if (who == me && !act.shared->emulation_failed)
             one(i);
     }
     if (holder != 0) {

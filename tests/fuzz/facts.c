@@ -89,7 +89,9 @@ void say_stat(const struct stat *st)
         say(" size=%lld nlink=%lu", (long long)st->st_size, (unsigned long)st->st_nlink);
     if (S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode))
         say(" rdev=%llx", (unsigned long long)st->st_rdev);
-    say_time(&st->st_mtim);
+    /* Writing to a fifo moves its time, natively that of whichever inode it is. */
+    if (!S_ISFIFO(st->st_mode))
+        say_time(&st->st_mtim);
 }
 
 static int by_name(const void *a, const void *b)

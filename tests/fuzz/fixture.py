@@ -221,7 +221,7 @@ def build(base, seed, user, style, mount, least=1):
     return lowers, upper
 
 
-def fingerprint(root):
+def fingerprint(root, fifo_times_may_change=False):
     """Everything about a tree that must not change, as {path: facts}."""
     facts = {}
 
@@ -242,7 +242,7 @@ def fingerprint(root):
                 raise
         facts[os.path.relpath(path, root)] = (
             st.st_mode, st.st_uid, st.st_gid, st.st_size if not stat.S_ISDIR(st.st_mode) else 0,
-            st.st_mtime_ns, st.st_ino, st.st_nlink, st.st_rdev, data, tuple(sorted(xattrs.items())),
+            0 if fifo_times_may_change and stat.S_ISFIFO(st.st_mode) else st.st_mtime_ns, st.st_ino, st.st_nlink, st.st_rdev, data, tuple(sorted(xattrs.items())),
         )
         if stat.S_ISDIR(st.st_mode):
             for name in os.listdir(path):
