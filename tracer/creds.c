@@ -16,8 +16,7 @@ static u64 own_permitted;
 static char own_userns[64];
 static bool taken; /* between creds_assume and creds_resume with other ids than our own */
 
-/* -- reading ------------------------------------------------------------------------------------
- */
+/* -- reading ----------------------------------------------------------------------------- */
 
 static const char *field(const char *status, const char *name)
 {
@@ -127,8 +126,7 @@ int creds_init(void)
     return ok ? 0 : -EIO;
 }
 
-/* -- taking them on ------------------------------------------------------------------------------
- */
+/* -- taking them on ---------------------------------------------------------------------- */
 
 static void set_effective(u64 caps)
 {
@@ -179,8 +177,7 @@ void creds_resume(void)
     }
 }
 
-/* -- the calls that change them ------------------------------------------------------------------
- */
+/* -- the calls that change them ---------------------------------------------------------- */
 
 /* Runs the call as said, with a look at it when it is over. */
 static void watch(struct call *c)

@@ -158,8 +158,7 @@ int front_run(int fd, int supervisor_pid)
     return status;
 }
 
-/* -- the supervisor's side -----------------------------------------------------------------------
- */
+/* -- the supervisor's side --------------------------------------------------------------- */
 
 void front_tell(enum front_message kind, int value)
 {

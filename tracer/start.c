@@ -23,8 +23,7 @@
 static sigset_t users_mask;
 static struct sigaction users_chld;
 
-/* -- the command ---------------------------------------------------------------------------------
- */
+/* -- the command ------------------------------------------------------------------------- */
 
 extern char **environ;
 
@@ -134,8 +133,7 @@ _Noreturn static void child(int go, struct filter *filter, const struct options 
     run_command(o->command);
 }
 
-/* -- the supervisor ------------------------------------------------------------------------------
- */
+/* -- the supervisor ---------------------------------------------------------------------- */
 
 /* The first number in a small file, or `otherwise`. */
 static int number_in(const char *path, const char *name, int otherwise)

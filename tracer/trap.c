@@ -1,0 +1,337 @@
+/* From a stop to a decision, and from the exit stop to the result. */
+#include "tracer/trap.h"
+#include "tracer/creds.h"
+#include "tracer/inject.h"
+#include "tracer/log.h"
+#include "tracer/placement.h"
+#include "tracer/remote.h"
+#include "tracer/supervise.h"
+#include "base/sys.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <unistd.h>
+
+#define MAX_ATTEMPTS 8
+#define BLOB_BYTES   (3 * PATH_MAX)
+
+static struct call *spare_calls[16];
+static unsigned nspare;
+static unsigned nwaiting;
+static bool settled; /* some call ended: waiting ones may look again */
+
+/* -- calls ------------------------------------------------------------------------------- */
+
+static struct call *call_new(struct task *t, const struct sysrow *row)
+{
+    struct call *c = nspare ? spare_calls[--nspare] : malloc(sizeof(*c));
+    if (!c)
+        return NULL;
+    c->view = &sup.view;
+    c->who = &t->who;
+    c->row = row;
+    c->dirs = sup.dirs;
+    memcpy(c->arg, t->regs.arg, sizeof(c->arg));
+    c->attempts = t->attempts;
+    call_begin(c);
+    return c;
+}
+
+/* The call is over, whatever became of it. */
+static void call_over(struct task *t)
+{
+    struct call *c = t->call;
+    scratch_release(t);
+    t->call = NULL;
+    if (nspare < ARRAY_LEN(spare_calls))
+        spare_calls[nspare++] = c;
+    else
+        free(c);
+}
+
+static void family_dispatch(struct task *t, struct call *c)
+{
+    switch (c->row->handler) {
+    case CALL_EXEC:
+        exec_dispatch(t, c);
+        break;
+    case CALL_BIND:
+    case CALL_CONNECT:
+    case CALL_SENDMSG:
+    case CALL_SOCKNAME:
+        unix_dispatch(t, c);
+        break;
+    case CALL_CREDS:
+    case CALL_CLONE:
+    case CALL_PTRACE:
+    case CALL_PRCTL:
+        creds_dispatch(t, c);
+        break;
+    case CALL_ENOSYS:
+        call_done(c, -ENOSYS);
+        break;
+    default:
+        call_dispatch(c);
+        break;
+    }
+}
+
+static void family_settle(struct task *t, long result)
+{
+    struct call *c = t->call;
+    c->result = result;
+    settled = true;
+    switch (c->row->handler) {
+    case CALL_EXEC:
+        exec_settle(t, c, result);
+        break;
+    case CALL_BIND:
+    case CALL_CONNECT:
+    case CALL_SENDMSG:
+    case CALL_SOCKNAME:
+        unix_settle(t, c, result);
+        break;
+    case CALL_CREDS:
+    case CALL_CLONE:
+    case CALL_PTRACE:
+    case CALL_PRCTL:
+        creds_settle(t, c, result);
+        break;
+    default:
+        call_settle(c, result);
+        break;
+    }
+}
+
+/* A call that the kernel will not run to its end any more. */
+void trap_abandon(struct task *t, long result)
+{
+    if (t->state == TASK_WAITING)
+        nwaiting--;
+    if (!t->call)
+        return;
+    if (t->call->settle && t->state != TASK_WAITING)
+        family_settle(t, result);
+    call_over(t);
+}
+
+/* -- going on ---------------------------------------------------------------------------- */
+
+/* Lets a stopped task run, to its syscall-exit stop where one is wanted. */
+void task_run(struct task *t, int sig, bool placed)
+{
+    int request = t->state == TASK_IN_CALL ? PTRACE_SYSCALL : PTRACE_CONT;
+    if (t->state != TASK_IN_CALL)
+        t->state = TASK_RUNNING;
+    t->narrowed = placed && placement_narrow(t);
+    /* ESRCH: killed; its end will be reported. */
+    ptrace((enum __ptrace_request)request, t->tid, NULL, (void *)(long)sig);
+    if (t->narrowed)
+        placement_widen(t);
+}
+
+/* The call traps again: nothing of it stays. At an exit stop of an injected call the registers are
+ * right already. */
+static void say_again(struct task *t)
+{
+    if (t->call->settle)
+        family_settle(t, -ECANCELED);
+    call_over(t);
+    task_run(t, 0, true);
+}
+
+static void answer(struct task *t, long result)
+{
+    t->attempts = 0;
+    if (log_level >= LOG_INTERCEPT)
+        log_call(t, t->call, "done", true, result);
+    regs_answer(t->tid, result);
+    call_over(t);
+    settled = true;
+    task_run(t, 0, true);
+}
+
+/* Puts the blobs into scratch and points the arguments at them. 0; 1 where the call has been
+ * given up to trap again; negative errno. */
+static int place_blobs(struct task *t)
+{
+    static u8 bytes[BLOB_BYTES];
+    struct call *c = t->call;
+    size_t at[CALL_BLOBS], total = 0;
+    bool reexec;
+    for (unsigned i = 0; i < c->nblobs; i++) {
+        at[i] = total;
+        total += (c->blob[i].len + 7) & ~(size_t)7;
+        if (total > sizeof(bytes))
+            return -ENAMETOOLONG;
+        memcpy(bytes + at[i], c->blob[i].bytes, c->blob[i].len);
+    }
+    u64 addr = scratch_get(t, total, &reexec);
+    if (reexec && t->has_status)
+        return 1;
+    if (reexec) {
+        say_again(t);
+        return 1;
+    }
+    if (!addr)
+        return -ENOMEM;
+    if (remote_poke(t, addr, bytes, total)) {
+        /* The program took its scratch away. */
+        scratch_forget(t);
+        if (t->attempts++ >= MAX_ATTEMPTS)
+            return -EFAULT;
+        regs_again(t->tid, &t->regs, t->regs.nr, t->regs.arg);
+        say_again(t);
+        return 1;
+    }
+    for (unsigned i = 0; i < c->nblobs; i++)
+        c->new_arg[c->blob[i].arg] = addr + at[i];
+    return 0;
+}
+
+static void rewrite(struct task *t)
+{
+    struct call *c = t->call;
+    int err = c->nblobs ? place_blobs(t) : 0;
+    if (err == 1)
+        return;
+    if (!err && regs_rewrite(t->tid, &t->regs, c->new_nr, c->new_arg))
+        return; /* killed: its end is reported */
+    if (err) {
+        if (c->settle)
+            family_settle(t, err);
+        answer(t, err);
+        return;
+    }
+    t->state = TASK_IN_CALL;
+    task_run(t, 0, true);
+}
+
+static void decide(struct task *t)
+{
+    struct call *c = t->call;
+    creds_of(t); /* who.same_as_session is read by everybody */
+    family_dispatch(t, c);
+    if (t->has_status)
+        return;
+    if (c->restart) {
+        say_again(t);
+        return;
+    }
+    switch (c->action) {
+    case CALL_PASS:
+        t->attempts = 0;
+        if (log_level >= LOG_INTERCEPT)
+            log_call(t, c, "pass", false, 0);
+        call_over(t);
+        task_run(t, 0, true);
+        break;
+    case CALL_DONE:
+        answer(t, c->result);
+        break;
+    case CALL_REWRITE:
+        rewrite(t);
+        break;
+    case CALL_WAIT:
+        t->state = TASK_WAITING;
+        nwaiting++;
+        break;
+    }
+}
+
+void trap_seccomp(struct task *t)
+{
+    t->state = TASK_STOPPED;
+    if (regs_fetch(t->tid, &t->regs))
+        return;
+    placement_seen(t);
+    if (t->comm[0] && exec_name(t)) {
+        if (!t->has_status)
+            task_run(t, 0, true);
+        return;
+    }
+    const struct sysrow *row = t->regs.foreign ? NULL : systab_row(t->regs.nr);
+    if (!row) {
+        /* Not ours: the program's own filter may trace, and nobody may listen to it (ENOSYS). */
+        regs_answer(t->tid, -ENOSYS);
+        task_run(t, 0, true);
+        return;
+    }
+    t->call = call_new(t, row);
+    if (!t->call) {
+        regs_answer(t->tid, -ENOMEM);
+        task_run(t, 0, true);
+        return;
+    }
+    decide(t);
+}
+
+/* The exit stop of a rewritten call. */
+void trap_exit(struct task *t)
+{
+    struct call *c = t->call;
+    long result = 0, nr;
+    u64 arg[6];
+    if (t->state != TASK_IN_CALL || !c) {
+        task_run(t, 0, false);
+        return;
+    }
+    nr = c->new_nr;
+    memcpy(arg, c->new_arg, sizeof(arg));
+    bool want = c->settle || nr != t->regs.nr || log_level >= LOG_INTERCEPT;
+    if (want && regs_result(t->tid, &result))
+        return;
+    c->result = result;
+    if (c->settle)
+        family_settle(t, result);
+    if (c->settle && c->close_fd >= 0) {
+        const u64 close_arg[6] = {(u64)c->close_fd};
+        if (inject_after(t, SYS_close, close_arg) == -ESRCH && t->has_status)
+            return;
+        nr = SYS_close;
+        memcpy(arg, close_arg, sizeof(arg));
+    }
+    if (log_level >= LOG_INTERCEPT)
+        log_call(t, c, c->settle && c->restart ? "again" : "rewrite", true, c->result);
+    if (c->settle && c->restart) {
+        t->attempts++;
+        regs_again(t->tid, &t->regs, nr, arg);
+    } else {
+        t->attempts = 0;
+        regs_restore(t->tid, &t->regs, nr, arg);
+        if (!regs_restarts(result) && (c->result != result || nr == SYS_close))
+            regs_set_result(t->tid, c->result);
+    }
+    call_over(t);
+    t->state = TASK_STOPPED;
+    task_run(t, 0, true);
+}
+
+void trap_exec_over(struct task *t)
+{
+    if (!t->call)
+        return;
+    if (log_level >= LOG_INTERCEPT)
+        log_call(t, t->call, "rewrite", true, 0);
+    call_over(t);
+}
+
+/* -- calls that wait --------------------------------------------------------------------- */
+
+static void try_waiting(struct task *t, void *arg UNUSED)
+{
+    if (t->state != TASK_WAITING)
+        return;
+    nwaiting--;
+    t->state = TASK_STOPPED;
+    call_begin(t->call);
+    decide(t);
+}
+
+void trap_retry(void)
+{
+    while (settled && nwaiting) {
+        settled = false;
+        task_each(try_waiting, NULL);
+    }
+}
