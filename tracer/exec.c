@@ -4,29 +4,21 @@
 #include "base/str.h"
 #include "base/sys.h"
 #include "tracer/elf.h"
+#include "tracer/exec.h"
 #include "tracer/execargs.h"
 #include "tracer/inject.h"
 #include "tracer/remote.h"
 #include "tracer/script.h"
 #include "tracer/supervise.h"
 #include "vfs/access.h"
-#include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #ifndef AT_EXECVE_CHECK
 #define AT_EXECVE_CHECK 0x10000 /* Linux 6.14 */
 #endif
-
-/* What exec_event needs to know once the program runs. */
-struct exec_plan {
-    char exe[PATH_MAX];  /* virtual path of the program where the kernel's own link says another */
-    char said[PATH_MAX]; /* what AT_EXECFN shall say, "" = leave it */
-    bool rename;         /* the kernel names the process after another file than that one */
-};
 
 /* An exec under way. */
 struct execution {
@@ -45,12 +37,6 @@ struct execution {
     struct place loader;  /* of the ELF interpreter */
     char argv0[PATH_MAX]; /* room for run_loader */
 };
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
 
 static void complain(const char *path, const char *why)
 {
@@ -491,8 +477,8 @@ void exec_dispatch(struct task *t, struct call *c)
         decide(x);
         exec_args_free(&x->args);
         /* By descriptor alone, the file that runs gives the name (Linux 6.14). */
-        plan->rename =
-            plan->said[0] && !c->by_fd && strcmp(base_name(plan->said), base_name(x->real)) != 0;
+        plan->rename = plan->said[0] && !c->by_fd &&
+                       strcmp(exec_base_name(plan->said), exec_base_name(x->real)) != 0;
         if (c->action == CALL_REWRITE && !c->restart) {
             t->extra = plan;
             plan = NULL;
@@ -510,77 +496,4 @@ void exec_settle(struct task *t, struct call *c, long result)
     free(t->extra);
     t->extra = NULL;
     c->result = result;
-}
-
-/* The kernel noted the real path as the name of the program (AT_EXECFN, getauxval(3)): puts the
- * name that the program was started by in its place, where it fits. */
-static void correct_execfn(struct task *t, const char *said)
-{
-    Elf64_auxv_t aux[64];
-    char entry[64], now[PATH_MAX];
-    int fd = sys_openat(task_proc_fd(t), task_proc_name(t, "auxv", entry), O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    long n = sys_read(fd, aux, sizeof(aux));
-    sys_close(fd);
-    for (long i = 0; i < n / (long)sizeof(aux[0]) && aux[i].a_type != AT_NULL; i++) {
-        if (aux[i].a_type != AT_EXECFN)
-            continue;
-        u64 at = aux[i].a_un.a_val;
-        long have = remote_read_str(t, now, at, sizeof(now));
-        if (have >= (long)strlen(said))
-            remote_poke(t, at, said, strlen(said) + 1);
-    }
-}
-
-void exec_event(struct task *t)
-{
-    struct exec_plan *plan = t->extra;
-    t->extra = NULL;
-    t->proc->exe[0] = t->comm[0] = '\0';
-    if (!plan)
-        return;
-    str_copy(t->proc->exe, sizeof(t->proc->exe), plan->exe);
-    if (plan->said[0])
-        correct_execfn(t, plan->said);
-    if (plan->rename)
-        str_copy_n(t->comm, sizeof(t->comm), base_name(plan->said),
-                   strnlen(base_name(plan->said), sizeof(t->comm) - 1));
-    free(plan);
-}
-
-/* True where the program has given itself a name since it was executed. */
-static bool named_itself(struct task *t)
-{
-    char entry[64], exe[PATH_MAX], comm[32] = {0};
-    long n = sys_readlinkat(task_proc_fd(t), task_proc_name(t, "exe", entry), exe, sizeof(exe) - 1);
-    int fd = sys_openat(task_proc_fd(t), task_proc_name(t, "comm", entry), O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return true;
-    long m = sys_read(fd, comm, sizeof(comm) - 1);
-    sys_close(fd);
-    if (n <= 0 || m <= 0)
-        return true;
-    exe[n] = '\0';
-    return strncmp(comm, base_name(exe), (size_t)m - 1) != 0;
-}
-
-bool exec_name(struct task *t)
-{
-    bool again;
-    if (named_itself(t)) {
-        t->comm[0] = '\0';
-        return false;
-    }
-    u64 at = scratch_get(t, sizeof(t->comm), &again);
-    if (again)
-        return true;
-    bool named = at && remote_poke(t, at, t->comm, sizeof(t->comm)) == 0;
-    t->comm[0] = '\0';
-    if (named) {
-        const u64 arg[6] = {PR_SET_NAME, at};
-        inject_syscall(t, SYS_prctl, arg);
-    }
-    scratch_release(t);
-    return named;
 }
