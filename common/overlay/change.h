@@ -51,6 +51,12 @@ struct held_dir {
 };
 int hold_dir(struct overlay *o, int fd, bool times, struct held_dir *h);
 void release_dir(struct held_dir *h);
+/* The same for a directory of the union, where an ordinary user could not even read its upper part;
+ * nothing at all (fd -1) where he can. */
+int hold_node(struct overlay *o, const struct vnode *dir, struct held_dir *h);
+void release_node(struct held_dir *h);
+/* overlay_dir_empty for who may remove the directory, readable or not. */
+int change_dir_empty(struct overlay *o, const struct vnode *dir);
 
 /* -- whiteout.c: what stands in the way of a new name in the upper
  * ---------------------------------- */

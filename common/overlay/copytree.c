@@ -62,7 +62,12 @@ static int enter(struct overlay *o, struct tree *t)
     struct level *l = &t->level[t->depth];
     memset(l, 0, sizeof(*l));
     l->len = t->dir.len;
+    struct held_dir held;
+    r = hold_node(o, &t->dir, &held);
+    if (r < 0)
+        return r;
     r = overlay_list(&o->vfs, &t->dir, &l->names);
+    release_node(&held);
     if (r < 0) {
         listing_free(&l->names);
         return r;

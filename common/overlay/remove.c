@@ -169,7 +169,7 @@ int overlay_rmdir(struct vfs *fs, struct caller *who, struct vnode *node)
         return r;
     if (!S_ISDIR(node->st.st_mode))
         return -ENOTDIR;
-    r = overlay_dir_empty(o, node);
+    r = change_dir_empty(o, node);
     if (r <= 0)
         return r < 0 ? r : -ENOTEMPTY;
     bool lower = overlay_lower_has(o, node);

@@ -93,7 +93,7 @@ static int check_rights(struct overlay *o, struct caller *who, struct move *m)
     if (m->flags & RENAME_WHITEOUT)
         return -EINVAL;
     if (!m->exchange && vnode_is_dir(m->to)) {
-        r = overlay_dir_empty(o, m->to);
+        r = change_dir_empty(o, m->to);
         if (r <= 0)
             return r < 0 ? r : -ENOTEMPTY;
     }
@@ -240,14 +240,6 @@ static int hold_child(struct overlay *o, struct spot *spot, bool dir, struct hel
     return r;
 }
 
-static void release_child(struct held_dir *h)
-{
-    if (h->fd < 0)
-        return;
-    release_dir(h);
-    sys_close(h->fd);
-}
-
 /* The session's own right to do it: an ordinary user's directories without write permission. */
 static int move_held(struct overlay *o, struct move *m, const struct way *way)
 {
@@ -266,9 +258,9 @@ static int move_held(struct overlay *o, struct move *m, const struct way *way)
                                       RENAME_EXCHANGE);
                 else
                     r = move_plain(o, m, way);
-                release_child(&to);
+                release_node(&to);
             }
-            release_child(&from);
+            release_node(&from);
         }
         release_dir(&dst);
     }

@@ -103,7 +103,7 @@ int hold_dir(struct overlay *o, int fd, bool times, struct held_dir *h)
     int r = sys_fstat(fd, &h->st);
     if (r < 0)
         return r;
-    if (ordinary && h->st.st_uid == o->s->uid && (h->st.st_mode & 0300) != 0300) {
+    if (ordinary && h->st.st_uid == o->s->uid && (h->st.st_mode & 0700) != 0700) {
         char path[SYS_FD_PATH];
         r = sys_fchmodat(AT_FDCWD, sys_fd_path(path, fd), (h->st.st_mode & 07777) | 0700);
         if (r < 0)
@@ -123,4 +123,37 @@ void release_dir(struct held_dir *h)
         struct timespec ts[2] = {h->st.st_atim, h->st.st_mtim};
         sys_utimensat(AT_FDCWD, path, ts, 0);
     }
+}
+
+int hold_node(struct overlay *o, const struct vnode *dir, struct held_dir *h)
+{
+    h->fd = -1;
+    if (o->s->uid == 0 || dir->top != 0 || (dir->st.st_mode & 0700) == 0700)
+        return 0;
+    int fd = overlay_open_in(o, 0, dir->path, O_DIRECTORY);
+    int r = fd < 0 ? fd : hold_dir(o, fd, false, h);
+    if (r < 0 && fd >= 0)
+        sys_close(fd);
+    if (r < 0)
+        h->fd = -1;
+    return r;
+}
+
+void release_node(struct held_dir *h)
+{
+    if (h->fd < 0)
+        return;
+    release_dir(h);
+    sys_close(h->fd);
+}
+
+int change_dir_empty(struct overlay *o, const struct vnode *dir)
+{
+    struct held_dir held;
+    int r = hold_node(o, dir, &held);
+    if (r < 0)
+        return r;
+    r = overlay_dir_empty(o, dir);
+    release_node(&held);
+    return r;
 }

@@ -37,6 +37,9 @@
 #define change_touch_all      hooked_change_touch_all
 #define hold_dir              hooked_hold_dir
 #define release_dir           hooked_release_dir
+#define hold_node             hooked_hold_node
+#define release_node          hooked_release_node
+#define change_dir_empty      hooked_change_dir_empty
 #define overlay_temp_name     hooked_overlay_temp_name
 #define overlay_wh_name       hooked_overlay_wh_name
 #define overlay_put_prefix    hooked_overlay_put_prefix

@@ -48,7 +48,8 @@ static void test_changes(void **state UNUSED)
                 "chmod closed/sub 755", "unlink closed/sub/k", "chmod closed/sub 555",
                 "rmdir closed/sub", "mkdir closed/sub 711", "create closed/sub/k 600",
                 "symlink q d/q", "tmpfile d d/tmp", "mknod d/dev 20600 1 3",
-                "mknod d/fifo 10600 0 0");
+                "mknod d/fifo 10600 0 0", "mkdir d/blind 311", "create d/blind/f 600",
+                "rmdir d/blind", "rename d/blind d/sees 0", "unlink d/sees/f", "rmdir d/sees");
         lab_close(&lab);
     }
 }
