@@ -44,7 +44,8 @@ void call_rewrite_path(struct call *c, int arg, const char *real)
 
 const char *place_words(struct place *p)
 {
-    if (p->slash && p->len > 1 && p->len + 1 < sizeof(p->path) && p->path[p->len - 1] != '/') {
+    if (p->slash && p->last == LAST_NAME && p->len > 1 && p->len + 1 < sizeof(p->path) &&
+        p->path[p->len - 1] != '/') {
         p->path[p->len++] = '/';
         p->path[p->len] = '\0';
     }

@@ -74,7 +74,7 @@ static int check_kind(const struct call *c, u64 flags)
 {
     const struct place *p = &c->place;
     mode_t mode = p->node.st.st_mode;
-    if ((flags & O_CREAT) && p->slash)
+    if ((flags & O_CREAT) && p->slash && p->last == LAST_NAME)
         return -EISDIR;
     if ((flags & O_CREAT) && (flags & O_EXCL))
         return -EEXIST;

@@ -52,14 +52,15 @@ enum call_handler {
     CALL_PATH_READ,   /* any other call that only looks a path up: swapoff quotactl uselib */
     CALL_PATH_WRITE,  /* any other call that changes what a path names: acct swapon */
     CALL_IOCTL,       /* ioctl commands that change a file's metadata through an fd */
-    CALL_CREDS,       /* setuid family, setgroups, capset, umask, unshare, setns: what the caller may do changes */
-    CALL_CLONE,       /* clone with CLONE_UNTRACED */
-    CALL_PTRACE,      /* ptrace: a tracee cannot be traced twice, EPERM */
-    CALL_PRCTL,       /* prctl options that matter (PR_SET_DUMPABLE) */
-    CALL_AFFINITY,    /* sched_*affinity: passed, but only at a stop: the supervisor narrows masks for
-                         moments in which nobody may look */
-    CALL_SECCOMP,     /* seccomp with SECCOMP_FILTER_FLAG_NEW_LISTENER: EBUSY */
-    CALL_ENOSYS,      /* never reaches the kernel: io_uring_setup and unknown numbers */
+    CALL_CREDS,  /* setuid family, setgroups, capset, umask, unshare, setns: what the caller may do
+                    changes */
+    CALL_CLONE,  /* clone with CLONE_UNTRACED */
+    CALL_PTRACE, /* ptrace: a tracee cannot be traced twice, EPERM */
+    CALL_PRCTL,  /* prctl options that matter (PR_SET_DUMPABLE) */
+    CALL_AFFINITY, /* sched_*affinity: passed, but only at a stop: the supervisor narrows masks for
+                      moments in which nobody may look */
+    CALL_SECCOMP,  /* seccomp with SECCOMP_FILTER_FLAG_NEW_LISTENER: EBUSY */
+    CALL_ENOSYS,   /* never reaches the kernel: io_uring_setup and unknown numbers */
     CALL_HANDLERS
 };
 
@@ -75,38 +76,40 @@ enum call_want {
 };
 
 /* Traits: single bits in sysrow.traits. */
-#define SYS_FOLLOW      0x0001 /* the last component is followed, unless a flag says otherwise */
-#define SYS_NOFOLLOW    0x0002 /* the last component is never followed */
-#define SYS_FD_ONLY     0x0004 /* names its object by fd alone (dirfd column); no path argument */
-#define SYS_NULL_PATH   0x0008 /* a NULL path means the fd itself (utimensat, futimesat) */
-#define SYS_EMPTY_PATH  0x0010 /* takes AT_EMPTY_PATH in its flags argument */
-#define SYS_REMOVEDIR   0x0020 /* rmdir: behaves as unlinkat(AT_REMOVEDIR) */
-#define SYS_SETTLE      0x0040 /* may need a look at the result (exit stop) */
-#define SYS_SUPERVISOR  0x0080 /* only the supervisor serves it; the in-process side re-issues it */
-#define SYS_OLD_STRUCT  0x0100 /* older argument layout: getdents' linux_dirent, utime's utimbuf */
-#define SYS_TIMEVAL     0x0200 /* times are struct timeval */
-#define SYS_XATTR_ARGS  0x0400 /* value, size and flags come in struct xattr_args */
+#define SYS_FOLLOW     0x0001 /* the last component is followed, unless a flag says otherwise */
+#define SYS_NOFOLLOW   0x0002 /* the last component is never followed */
+#define SYS_FD_ONLY    0x0004 /* names its object by fd alone (dirfd column); no path argument */
+#define SYS_NULL_PATH  0x0008 /* a NULL path means the fd itself (utimensat, futimesat) */
+#define SYS_EMPTY_PATH 0x0010 /* takes AT_EMPTY_PATH in its flags argument */
+#define SYS_REMOVEDIR  0x0020 /* rmdir: behaves as unlinkat(AT_REMOVEDIR) */
+#define SYS_SETTLE     0x0040 /* may need a look at the result (exit stop) */
+#define SYS_SUPERVISOR 0x0080 /* only the supervisor serves it; the in-process side re-issues it   \
+                               */
+#define SYS_OLD_STRUCT    0x0100 /* older argument layout: getdents' linux_dirent, utime's utimbuf */
+#define SYS_TIMEVAL       0x0200 /* times are struct timeval */
+#define SYS_XATTR_ARGS    0x0400 /* value, size and flags come in struct xattr_args */
 #define SYS_FLAG_NOFOLLOW 0x0800 /* flag AT_SYMLINK_NOFOLLOW (0x100) turns following off */
-#define SYS_FLAG_FOLLOW 0x1000 /* flag AT_SYMLINK_FOLLOW (0x400) turns following on */
-#define SYS_ARG_FILTER  0x2000 /* trapped only for the argument values listed in filter.def */
+#define SYS_FLAG_FOLLOW   0x1000 /* flag AT_SYMLINK_FOLLOW (0x400) turns following on */
+#define SYS_ARG_FILTER    0x2000 /* trapped only for the argument values listed in filter.def */
 
-#define SYS_EMPTY_IS_FD 0x4000 /* an empty path means the descriptor, no flag needed (readlinkat) */
+#define SYS_EMPTY_IS_FD 0x4000 /* an empty path means the descriptor, no flag needed (readlinkat)  \
+                                */
 
 #define SYS_NAME_MAX 24
 
 struct sysrow {
     char name[SYS_NAME_MAX];
-    int16_t nr;       /* number on this architecture, -1 where it does not exist */
+    int16_t nr; /* number on this architecture, -1 where it does not exist */
     uint8_t nargs;
-    uint8_t handler;  /* enum call_handler */
-    uint8_t want;     /* enum call_want, for the first path */
-    uint8_t want2;    /* for the second path of two-path calls */
-    int8_t dirfd;     /* argument indexes, -1 = none */
+    uint8_t handler; /* enum call_handler */
+    uint8_t want;    /* enum call_want, for the first path */
+    uint8_t want2;   /* for the second path of two-path calls */
+    int8_t dirfd;    /* argument indexes, -1 = none */
     int8_t path;
     int8_t flags;
     int8_t dirfd2;
     int8_t path2;
-    int8_t aux;       /* mode, buffer, sockaddr...: the first argument the handler itself reads */
+    int8_t aux; /* mode, buffer, sockaddr...: the first argument the handler itself reads */
     uint16_t traits;
 };
 

@@ -3,24 +3,28 @@
 #include "base/sys.h"
 
 struct origin_mark {
-    u8 format; /* 1 */
+    u8 format;
     u64 dev, ino;
 } __attribute__((packed));
 
-#define ORIGIN_FORMAT 1
-#define MARK_MAX      48
+#define FORMAT_SHOWN 1 /* the copy shows the identity of its original */
+#define FORMAT_COPY  2 /* of a file with more names, which go on showing it: only whence it came */
+#define MARK_MAX     48
 
 static struct origin_entry *slot_of(struct overlay *o, u64 dev, u64 ino, bool free_too)
 {
     u64 h = (ino ^ dev << 7) * 0x9e3779b97f4a7c15u >> 32;
+    struct origin_entry *dropped = NULL;
     for (unsigned i = 0; i < ORIGINS_MAX; i++) {
         struct origin_entry *e = &o->origin[(h + i) % ORIGINS_MAX];
         if (e->ino == ino && e->dev == dev)
             return e;
         if (!e->ino && !e->dev)
-            return free_too ? e : NULL;
+            return !free_too ? NULL : dropped ? dropped : e;
+        if (!e->shown_ino && !dropped)
+            dropped = e;
     }
-    return NULL;
+    return free_too ? dropped : NULL;
 }
 
 static bool carries_mark(mode_t mode)
@@ -38,19 +42,25 @@ static bool in_table(struct overlay *o, struct stat *st)
     return true;
 }
 
-/* Puts the origin of an upper object into st. `path` ends at the object, or (follow) is the link of
- * a descriptor on it. */
-static bool find_origin(struct overlay *o, const char *path, bool follow, struct stat *st)
+/* Reads the mark of an upper object. `path` ends at the object, or (follow) is the link of a
+ * descriptor on it. */
+static bool read_mark(struct overlay *o, const char *path, bool follow, struct origin_mark *mark)
 {
     char name[MARK_MAX];
-    struct origin_mark mark;
-    if (!carries_mark(st->st_mode))
-        return in_table(o, st);
     overlay_mark_name(o, "fuss.origin", name, sizeof(name));
-    long n = follow ? sys_getxattr(path, name, &mark, sizeof(mark))
-                    : sys_lgetxattr(path, name, &mark, sizeof(mark));
-    if (n != sizeof(mark) || mark.format != ORIGIN_FORMAT)
+    long n = follow ? sys_getxattr(path, name, mark, sizeof(*mark))
+                    : sys_lgetxattr(path, name, mark, sizeof(*mark));
+    return n == sizeof(*mark);
+}
+
+/* Puts the origin of an upper object into st. */
+static bool find_origin(struct overlay *o, const char *path, bool follow, struct stat *st)
+{
+    struct origin_mark mark;
+    if (!carries_mark(st->st_mode) || !read_mark(o, path, follow, &mark))
         return in_table(o, st);
+    if (mark.format != FORMAT_SHOWN)
+        return false;
     st->st_dev = mark.dev;
     st->st_ino = mark.ino;
     return true;
@@ -123,6 +133,23 @@ int overlay_getattr(struct vfs *fs, const struct vnode *node, struct stat *st)
     return 0;
 }
 
+bool overlay_copy_of(struct overlay *o, const struct vnode *node, const struct stat *low)
+{
+    char path[SYS_FD_PATH];
+    struct origin_mark mark;
+    struct stat st = node->st;
+    if (!carries_mark(st.st_mode)) /* of an original with more names nothing is kept */
+        return in_table(o, &st) ? dev_ino_equal(&st, low) : low->st_nlink > 1;
+    int fd = overlay_open_in(o, 0, node->path, 0);
+    if (fd < 0)
+        return false;
+    bool marked = read_mark(o, sys_fd_path(path, fd), true, &mark);
+    sys_close(fd);
+    if (marked)
+        return mark.dev == low->st_dev && mark.ino == low->st_ino;
+    return in_table(o, &st) ? dev_ino_equal(&st, low) : false;
+}
+
 /* The layer that the descriptor's object lies in, -1 where it is none of ours. */
 static int layer_of_fd(struct overlay *o, int fd, char *real, size_t cap, const char **rel)
 {
@@ -172,16 +199,16 @@ int overlay_identify(struct vfs *fs, int fd, struct stat *st)
 int overlay_set_origin(struct overlay *o, int fd, const struct stat *up, const struct stat *low)
 {
     char path[SYS_FD_PATH], name[MARK_MAX];
-    if (!S_ISDIR(low->st_mode) && low->st_nlink > 1)
-        return 0;
+    bool shown = S_ISDIR(low->st_mode) || low->st_nlink <= 1;
     if (carries_mark(up->st_mode)) {
-        struct origin_mark mark = {.format = ORIGIN_FORMAT, .dev = low->st_dev, .ino = low->st_ino};
+        struct origin_mark mark = {
+            .format = shown ? FORMAT_SHOWN : FORMAT_COPY, .dev = low->st_dev, .ino = low->st_ino};
         overlay_mark_name(o, "fuss.origin", name, sizeof(name));
         int r = sys_setxattr(sys_fd_path(path, fd), name, &mark, sizeof(mark), 0);
         if (r == 0 || r == -ENOSPC || r == -EDQUOT || r == -EIO)
             return r;
     }
-    struct origin_entry *e = slot_of(o, up->st_dev, up->st_ino, true);
+    struct origin_entry *e = shown ? slot_of(o, up->st_dev, up->st_ino, true) : NULL;
     if (e)
         *e = (struct origin_entry){.dev = up->st_dev,
                                    .ino = up->st_ino,

@@ -192,16 +192,19 @@ int overlay_lookup(struct vfs *fs, const struct vnode *dir, const char *name, si
     return look_in_layers(o, out, false);
 }
 
-/* Component by component; out may not be path's own memory. */
-static int descend_slow(struct vfs *fs, const char *path, struct vnode *out)
+/* Component by component along the canonical path in out->path itself (len bytes): what a lookup
+ * puts behind the names so far is the name that stands there already. */
+static int descend_slow(struct vfs *fs, size_t len, struct vnode *out)
 {
-    const char *name;
-    size_t n;
-    int r = overlay_root(fs, out);
-    while (r == 0 && (n = path_next(&path, &name)) != 0) {
+    char first = out->path[0];
+    int r = overlay_root(fs, out); /* cuts the text at its first byte */
+    out->path[0] = first;
+    for (size_t from = 0, to; r == 0 && from < len; from = to + 1) {
+        for (to = from; to < len && out->path[to] != '/'; to++)
+            ;
         if (!vnode_is_dir(out))
             return -EAGAIN;
-        r = overlay_lookup(fs, out, name, n, out);
+        r = overlay_lookup(fs, out, out->path + from, to - from, out);
     }
     return r;
 }
@@ -312,17 +315,13 @@ int overlay_descend(struct vfs *fs, const char *path, size_t len, struct vnode *
         if (r == 0 || r == -EIO)
             return r;
     }
-    char copy[VPATH_MAX];
-    memcpy(copy, out->path, len + 1);
-    return descend_slow(fs, copy, out);
+    return descend_slow(fs, len, out);
 }
 
 int overlay_parent(struct overlay *o, const struct vnode *node, struct vnode *out)
 {
-    char dir[VPATH_MAX];
-    memcpy(dir, node->path, node->len + 1);
-    size_t len = path_pop(dir, node->len);
-    int r = overlay_descend(&o->vfs, dir, len, out);
+    size_t len = (size_t)(path_last(node->path, node->len) - node->path);
+    int r = overlay_descend(&o->vfs, node->path, len ? len - 1 : 0, out);
     if (r == -EAGAIN || (r == 0 && !vnode_exists(out)))
         return -ENOENT;
     if (r == 0 && !vnode_is_dir(out))

@@ -149,11 +149,14 @@ bool overlay_entry_origin(struct overlay *o, int dir, const char *name, struct s
 /* True where the upper object shows the identity of a lower one. */
 bool overlay_has_origin(struct overlay *o, int fd);
 /* Remembers that the upper object `fd` (with real stat `up`) stands for the lower object `low`:
- * origin xattr where the object can carry one (before its final chmod), else the session table. */
+ * origin xattr where the object can carry one (before its final chmod), else the session table. The
+ * copy of a file with more names is marked too, but shows its own identity. */
 int overlay_set_origin(struct overlay *o, int fd, const struct stat *up, const struct stat *low);
 /* Notes that the lower file was copied up, and asks it. */
 void overlay_note_copied(struct overlay *o, const struct stat *low);
 bool overlay_replaced(struct vfs *fs, const struct stat *st);
+/* True where the upper object `node` was copied up from the lower object with stat `low`. */
+bool overlay_copy_of(struct overlay *o, const struct vnode *node, const struct stat *low);
 /* Forgets a table entry when the upper object goes away (its inode number may be used again). */
 void overlay_drop_origin(struct overlay *o, const struct stat *up);
 

@@ -8,18 +8,13 @@ static const char deleted_text[] = " (deleted)";
 static bool stands_for(struct overlay *o, const struct vnode *node, unsigned layer,
                        const struct stat *st)
 {
-    struct stat shown;
     if (!vnode_exists(node) || (node->st.st_mode & S_IFMT) != (st->st_mode & S_IFMT))
         return false;
     if (node->top == layer)
         return dev_ino_equal(&node->st, st);
     if (S_ISDIR(st->st_mode))
         return (node->layers & layer_bit(layer)) != 0;
-    if (node->top != 0)
-        return false;
-    if (st->st_nlink > 1)
-        return true; /* copied up without an origin */
-    return overlay_getattr(&o->vfs, node, &shown) == 0 && dev_ino_equal(&shown, st);
+    return node->top == 0 && overlay_copy_of(o, node, st);
 }
 
 /* The longest relocated prefix of a lower path; NULL where there is none. */
@@ -62,18 +57,6 @@ static int relocated(struct overlay *o, const struct relocation *reloc, const ch
     return r == -EAGAIN || (r == 0 && !vnode_exists(out)) ? -ENOENT : r;
 }
 
-/* Does the node, found by way of a relocation, stand for the lower object st? A directory does: it
- * was copied up as a whole, and nothing else gets its old names' places without being a file. */
-static bool moved_object(struct overlay *o, const struct vnode *node, const struct stat *st)
-{
-    struct stat shown;
-    if ((node->st.st_mode & S_IFMT) != (st->st_mode & S_IFMT))
-        return false;
-    if (S_ISDIR(st->st_mode) || st->st_nlink > 1)
-        return true;
-    return overlay_getattr(&o->vfs, node, &shown) == 0 && dev_ino_equal(&shown, st);
-}
-
 int overlay_reverse(struct vfs *fs, unsigned layer, const char *rel, const struct stat *st,
                     struct vnode *out)
 {
@@ -87,13 +70,17 @@ int overlay_reverse(struct vfs *fs, unsigned layer, const char *rel, const struc
         return 0;
     if (layer > 0) {
         const struct relocation *reloc = relocation_of(o, rel, &rest);
-        if (reloc && relocated(o, reloc, rest, out) == 0 && moved_object(o, out, st))
+        /* The moved tree was copied up as a whole, each object with the mark of its original. */
+        if (reloc && relocated(o, reloc, rest, out) == 0 && out->top == 0 &&
+            (out->st.st_mode & S_IFMT) == (st->st_mode & S_IFMT) && overlay_copy_of(o, out, st))
             return 0;
     }
     if (len > tail && str_eq(rel + len - tail, deleted_text))
         len -= tail;
     out->fs = fs;
     out->top = VNODE_ABSENT;
+    out->layers = out->dir_layers = 0;
+    out->whiteout = false;
     out->len = len < sizeof(out->path) ? len : 0;
     memmove(out->path, rel, out->len);
     out->path[out->len] = '\0';

@@ -89,7 +89,8 @@ struct vfs_ops {
     /* True where the regular file with real stat st may have been copied up since it was opened:
      * its descriptors then show what the upper has. Never false wrongly. */
     bool (*replaced)(struct vfs *fs, const struct stat *st);
-    /* All names of the directory, each once, with d_ino equal to st_ino; "." and ".." included; sealed. */
+    /* All names of the directory, each once, with d_ino equal to st_ino; "." and ".." included;
+     * sealed. */
     int (*list)(struct vfs *fs, const struct vnode *dir, struct listing *out);
     int (*statfs)(struct vfs *fs, const struct vnode *node, struct statfs *out);
     /* 0 or -EACCES/-EROFS: R_OK|W_OK|X_OK judged with the caller's filesystem ids on the merged

@@ -22,7 +22,8 @@ enum walk_last { LAST_NAME, LAST_DOT, LAST_DOTDOT, LAST_ROOT };
 struct view {
     const struct session *session;
     struct vfs *fs;
-    bool *raw_dirs; /* set once a layer's directory was opened by its own path (O_APPEND marks it) */
+    bool
+        *raw_dirs; /* set once a layer's directory was opened by its own path (O_APPEND marks it) */
 };
 
 struct place {
