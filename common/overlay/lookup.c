@@ -240,25 +240,30 @@ static layer_set known_parents(struct overlay *o, const struct vnode *out)
     return layers;
 }
 
-/* Only one lower can have it: one look at the whole path. The kernel saw no symlink before the name
- * that it did not find, so that a parent that is there is a directory. */
-static int look_whole(struct overlay *o, struct vnode *out, unsigned layer)
+/* The kernel saw no symlink before the name that it did not find, so that a parent that is there is
+ * a directory. */
+static bool parent_in_layer(struct overlay *o, unsigned layer, const char *path, size_t len)
+{
+    char dir[VPATH_MAX];
+    struct stat st;
+    memcpy(dir, path, len + 1);
+    return path_pop(dir, len) == 0 ||
+           (sys_fstatat(o->layer_fd[layer], dir, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISDIR(st.st_mode));
+}
+
+/* Only one lower can have it: one look at the whole path. `parent`: the upper has the directory, so
+ * that a lower that leads elsewhere has no say. */
+static int look_whole(struct overlay *o, struct vnode *out, unsigned layer, bool parent)
 {
     make_absent(out);
     if (session_masked(o->s, layer, out->path))
         return -EAGAIN;
     int fd = overlay_open_in(o, layer, out->path, 0);
-    if (fd == -ENOENT) {
-        char dir[VPATH_MAX];
-        struct stat st;
-        memcpy(dir, out->path, out->len + 1);
-        if (path_pop(dir, out->len) == 0)
-            return 0;
-        return sys_fstatat(o->layer_fd[layer], dir, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-                       S_ISDIR(st.st_mode)
-                   ? 0
-                   : -EAGAIN;
-    }
+    if (parent && (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP))
+        return 0;
+    if (fd == -ENOENT)
+        return parent_in_layer(o, layer, out->path, out->len) ? 0 : -EAGAIN;
     if (fd < 0)
         return -EAGAIN;
     int r = sys_fstat(fd, &out->st);
@@ -288,12 +293,12 @@ static int descend_fast(struct overlay *o, struct vnode *out)
     bool upper = parents & layer_bit(0);
     layer_set low = lowers_of(parents);
     if (!upper)
-        return look_whole(o, out, lowest(low));
+        return look_whole(o, out, lowest(low), false);
     /* The index says that the upper has the parent directory. */
     if (!low ||
         index_look(o->index, index_hash(o->index, out->path, out->len), &word) != INDEX_ABSENT)
         return look_in_layers(o, out, true);
-    int r = look_whole(o, out, lowest(low));
+    int r = look_whole(o, out, lowest(low), true);
     return r == -EAGAIN ? look_in_layers(o, out, true) : r;
 }
 
