@@ -290,12 +290,10 @@ static void loop(int me, int procs, unsigned long ops, const char *only, int tur
         if (who == me && !act.shared->emulation_failed)
             one(i);
     }
-    if (holder != 0) {
-        if (me == holder)
-            pass(turn[0][1]);
-        else if (me == 0)
-            await(turn[0][0]);
-    }
+    if (me == 0 && holder != 0)
+        await(turn[0][0]);
+    else if (procs == 2 && me == holder)
+        pass(turn[1 - me][1]); /* the other may wait for a turn that never comes */
 }
 
 static void run(int procs, unsigned long ops, const char *only)

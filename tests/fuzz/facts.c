@@ -287,7 +287,8 @@ static void walk_one(const char *path, const char *rel, const char *skip)
         return;
     }
     say_stat(&st);
-    if (!S_ISDIR(st.st_mode))
+    /* Without trusted xattrs the kernel forgets where links of other types came from. */
+    if (S_ISREG(st.st_mode))
         say_group(&st, rel);
     if (S_ISLNK(st.st_mode)) {
         char text[PATH_SIZE];

@@ -242,9 +242,10 @@ void op_fstat(void)
     if (ret < 0)
         return;
     say_stat(&st);
-    if (S_ISDIR(st.st_mode) || st.st_nlink == 1)
+    bool one_name = S_ISDIR(st.st_mode) || st.st_nlink <= 1;
+    if (one_name)
         say(same_ident(s->id, ident_of(&st)) ? " id=same" : " id=CHANGED");
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < SLOTS && one_name; i++) {
         struct stat other;
         if (&act.slot[i] != s && act.slot[i].fd >= 0 && fstat(act.slot[i].fd, &other) == 0 &&
             same_ident(ident_of(&st), ident_of(&other)))
