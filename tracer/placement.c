@@ -2,9 +2,11 @@
 #include <stdlib.h>
 
 #define SOLO_STREAK 16 /* calls in a row by one task; 2 to 64 measure alike */
+#define MASK_USES   256
 
 static cpu_set_t own_mask; /* the supervisor's, as it came */
 static int last_tid, streak;
+static unsigned generation;
 static int pinned = -1; /* the CPU that the supervisor stays on while solo */
 
 void placement_init(void)
@@ -44,32 +46,65 @@ void placement_seen(const struct task *t)
         streak++;
 }
 
-bool placement_narrow(struct task *t)
+/* Its mask, looked up again now and then: somebody outside the session may change it. */
+static const cpu_set_t *mask_of(struct task *t)
 {
-    cpu_set_t mask, one;
-    if (t->tid != last_tid || streak < SOLO_STREAK)
-        return false;
-    if (pinned < 0)
-        pin();
-    if (pinned < 0 || sched_getaffinity(t->tid, sizeof(mask), &mask) < 0 ||
-        !CPU_ISSET(pinned, &mask))
-        return false;
+    if (t->mask && t->mask_uses && t->mask_generation == generation) {
+        t->mask_uses--;
+        return t->mask;
+    }
     if (!t->mask && !(t->mask = malloc(sizeof(*t->mask))))
-        return false;
-    *t->mask = mask;
-    CPU_ZERO(&one);
-    CPU_SET(pinned, &one);
-    return sched_setaffinity(t->tid, sizeof(one), &one) == 0;
+        return NULL;
+    if (sched_getaffinity(t->tid, sizeof(*t->mask), t->mask) < 0)
+        return NULL;
+    t->mask_generation = generation;
+    t->mask_uses = MASK_USES;
+    return t->mask;
 }
 
-void placement_widen(struct task *t)
+void placement_before(struct task *t)
 {
+    cpu_set_t one;
+    if (t->narrow || t->tid != last_tid || streak < SOLO_STREAK)
+        return;
+    if (pinned < 0)
+        pin();
+    const cpu_set_t *mask = pinned < 0 ? NULL : mask_of(t);
+    if (!mask || !CPU_ISSET(pinned, mask))
+        return;
+    CPU_ZERO(&one);
+    CPU_SET(pinned, &one);
+    t->narrow = sched_setaffinity(t->tid, sizeof(one), &one) == 0;
+}
+
+static void widen(struct task *t)
+{
+    t->narrow = false;
     sched_setaffinity(t->tid, sizeof(*t->mask), t->mask);
+}
+
+void placement_after(struct task *t)
+{
+    t->was_narrow = t->narrow;
+    if (t->narrow && t->state != TASK_IN_CALL)
+        widen(t);
+}
+
+static void widen_any(struct task *t, void *arg UNUSED)
+{
+    if (t->narrow)
+        widen(t);
+}
+
+void placement_reset(void)
+{
+    task_each(widen_any, NULL);
+    generation++;
 }
 
 void placement_inherit(struct task *child, const struct task *parent)
 {
-    if (!parent->narrowed || CPU_COUNT(parent->mask) == 1)
+    if (!parent->was_narrow || CPU_COUNT(parent->mask) == 1)
         return;
     child->mask = malloc(sizeof(*child->mask));
     if (child->mask)
@@ -82,6 +117,7 @@ void placement_started(struct task *t)
     cpu_set_t now;
     if (!t->mask)
         return;
+    /* Only what placement_inherit left here. */
     if (sched_getaffinity(t->tid, sizeof(now), &now) == 0 && CPU_COUNT(&now) == 1)
         sched_setaffinity(t->tid, sizeof(*t->mask), t->mask);
     free(t->mask);

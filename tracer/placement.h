@@ -3,8 +3,8 @@
  * PTRACE_CONT wakes the task on another, idle CPU whenever there is one, and the next stop has to
  * cross back: a lone task pays two to three times for each trap. So while one task alone makes
  * calls ("solo"), the supervisor stays on its CPU and narrows the task's CPU mask to that CPU for
- * the wake-up only: the mask is whole again before the task can run. Measured in
- * docs/experiments. */
+ * the wake-up only: the mask is whole again before the task runs its own code. Affinity calls are
+ * trapped, so no program sees it. Measured in docs/experiments. */
 #ifndef FUSS_TRACER_PLACEMENT_H
 #define FUSS_TRACER_PLACEMENT_H
 
@@ -13,10 +13,13 @@
 void placement_init(void);
 /* The task is at a seccomp stop. */
 void placement_seen(const struct task *t);
-/* Before the task is continued: true where its mask was narrowed, then placement_widen follows at
- * once. */
-bool placement_narrow(struct task *t);
-void placement_widen(struct task *t);
+/* Right before a stopped task is continued after a trapped call: narrows its mask while solo. */
+void placement_before(struct task *t);
+/* Right after a task was continued: widens its mask again, unless it is only finishing a call and
+ * will be back at once. */
+void placement_after(struct task *t);
+/* A program reads or sets CPU masks: all of them are whole, and what we knew is forgotten. */
+void placement_reset(void);
 /* A child was made; where its parent's mask may have been narrow at that moment, the child is given
  * the whole one at its first stop. */
 void placement_inherit(struct task *child, const struct task *parent);

@@ -70,10 +70,15 @@ struct task {
 
     bool has_status; /* a wait status taken by an injection, to be handled by the loop */
     int status;
-    bool narrowed;   /* placement.c: its mask was narrow when it was last continued */
-    cpu_set_t *mask; /* its whole mask then; in a new task: its parent's, to be given to it */
-    char comm[16];   /* exec.c: the name that the program just executed shall get, "" = none */
-    void *extra;     /* exec.c and unix.c: state of the call under way; they free it in settle */
+    /* placement.c */
+    bool narrow;        /* its CPU mask is */
+    bool was_narrow;    /* it was when the task was last continued */
+    unsigned mask_uses; /* before mask is looked up again */
+    unsigned mask_generation;
+    cpu_set_t *mask; /* its whole mask; in a new task: its parent's, to be given to it */
+
+    char comm[16]; /* exec.c: the name that the program just executed shall get, "" = none */
+    void *extra;   /* exec.c and unix.c: state of the call under way; they free it in settle */
 };
 
 /* The task of a thread id, or NULL. */

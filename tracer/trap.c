@@ -67,6 +67,10 @@ static void family_dispatch(struct task *t, struct call *c)
     case CALL_PRCTL:
         creds_dispatch(t, c);
         break;
+    case CALL_AFFINITY:
+        placement_reset();
+        call_pass(c);
+        break;
     case CALL_ENOSYS:
         call_done(c, -ENOSYS);
         break;
@@ -123,11 +127,11 @@ void task_run(struct task *t, int sig, bool placed)
     int request = t->state == TASK_IN_CALL ? PTRACE_SYSCALL : PTRACE_CONT;
     if (t->state != TASK_IN_CALL)
         t->state = TASK_RUNNING;
-    t->narrowed = placed && placement_narrow(t);
+    if (placed)
+        placement_before(t);
     /* ESRCH: killed; its end will be reported. */
     ptrace((enum __ptrace_request)request, t->tid, NULL, (void *)(long)sig);
-    if (t->narrowed)
-        placement_widen(t);
+    placement_after(t);
 }
 
 /* The call traps again: nothing of it stays. At an exit stop of an injected call the registers are
