@@ -263,12 +263,15 @@ static void forgotten(void **state UNUSED)
     copy_up(t.o, "a/p");
     assert_int_equal(slow_lookup(t.o, "a/p", &n), 0);
     struct stat real = n.st, st = real;
-    overlay_show_identity(t.o, -1, &st);
+    int fd = overlay_grab(&t.o->vfs, &n);
+    assert_true(fd >= 0);
+    overlay_show_identity(t.o, fd, &st);
     assert_false(dev_ino_equal(&real, &st));
     assert_int_equal(overlay_unlink(&t.o->vfs, &the_caller, &n), 0);
     st = real;
-    overlay_show_identity(t.o, -1, &st);
+    overlay_show_identity(t.o, fd, &st);
     assert_true(dev_ino_equal(&real, &st));
+    close(fd);
     twin_stop(&t);
     twin_done(&t);
 }

@@ -21,6 +21,7 @@
 
 #define TWIN_LOWERS 3
 #define TWIN_DEPTH  3
+#define TWIN_PATH   (PATH_MAX + 128)
 
 struct twin {
     char dir[64];
@@ -53,7 +54,7 @@ static inline void put_file(const char *path, const char *text)
 
 /* The same path in both twins of a layer. */
 struct both {
-    char k[PATH_MAX], w[PATH_MAX];
+    char k[TWIN_PATH], w[TWIN_PATH];
 };
 
 static inline struct both twin_path(const struct twin *t, int layer, const char *rel)
@@ -67,7 +68,7 @@ static inline struct both twin_path(const struct twin *t, int layer, const char 
 /* The marker file ".wh.NAME" for a path in the second twin. */
 static inline void put_wh(const char *path)
 {
-    char wh[PATH_MAX + 8];
+    char wh[TWIN_PATH + 8];
     const char *name = strrchr(path, '/') + 1;
     snprintf(wh, sizeof(wh), "%.*s.wh.%s", (int)(name - path), path, name);
     put_file(wh, "");
@@ -83,7 +84,7 @@ static inline void twin_whiteout(const struct twin *t, int layer, const char *re
 static inline void twin_dir(const struct twin *t, int layer, const char *rel, bool opaque,
                             bool beside)
 {
-    char name[PATH_MAX + 16];
+    char name[TWIN_PATH + 16];
     struct both b = twin_path(t, layer, rel);
     must(mkdir(b.k, 0755), b.k);
     must(mkdir(b.w, 0755), b.w);
