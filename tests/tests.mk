@@ -46,7 +46,7 @@ test-programs: $(PROBE_BINS) $(TESTBIN)/go/goprobe $(TESTBIN)/bbin/busybox
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit/%)
 UNIT_ASAN := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit-asan/%)
-SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+SANITIZE := -Wno-format-truncation -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 $(BUILD)/unit/%: tests/unit/%.c $(wildcard tests/unit/*.h) $(COMMON_LIB)
 	@mkdir -p $(@D)
