@@ -23,6 +23,23 @@ struct tree {
     struct level level[TREE_DEPTH];
 };
 
+/* Whoever lists the upper directory that holds `fd` has to know that a child shows another identity
+ * than its own, also when there is nothing to merge any more. */
+static int note_in_parent(struct overlay *o, int fd)
+{
+    struct held_dir held;
+    int up = sys_openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    if (up < 0)
+        return up;
+    int r = hold_dir(o, up, true, &held);
+    if (r == 0) {
+        mark_impure(o, up);
+        release_dir(&held);
+    }
+    sys_close(up);
+    return r;
+}
+
 /* A merged directory shows the identity of its topmost lower part. Its upper part keeps it as a
  * mark, for when there is nothing to merge any more. */
 static int keep_identity(struct overlay *o, const struct vnode *dir)
@@ -44,6 +61,7 @@ static int keep_identity(struct overlay *o, const struct vnode *dir)
         if (r == 0) {
             overlay_set_origin(o, fd, &up, &st);
             release_dir(&held);
+            r = note_in_parent(o, fd);
         }
         if (lower >= 0)
             sys_close(lower);
