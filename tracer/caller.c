@@ -23,24 +23,52 @@ static long caller_read_str(struct caller *who, char *dst, u64 addr, size_t cap)
     return remote_read_str(task_of(who), dst, addr, cap);
 }
 
+/* The descriptor that the call under way asked for last: families ask for its stat, its path and
+ * itself in turn. Kept until the call is over. */
+static struct {
+    struct task *t;
+    int fd, own;
+    bool has_stat;
+    struct stat st;
+} held = {.own = -1};
+
+void caller_call_over(void)
+{
+    if (held.own < 0)
+        return;
+    close(held.own);
+    held.own = -1;
+}
+
+static long get_from(int pidfd, int fd)
+{
+    return pidfd < 0 ? pidfd : syscall(NR_pidfd_getfd, pidfd, fd, 0);
+}
+
 static int caller_fd_get(struct caller *who, int fd)
 {
     struct task *t = task_of(who);
-    int pidfd = task_pidfd(t);
-    long got = pidfd < 0 ? pidfd : syscall(NR_pidfd_getfd, pidfd, fd, 0);
-    if (got >= 0)
-        return (int)got;
+    if (held.own >= 0 && held.t == t && held.fd == fd)
+        return held.own;
+    long got = get_from(task_pidfd(t), fd);
     /* A thread group whose leader has ended answers for none of its descriptors. */
-    if (t->tid != t->proc->tgid) {
-        pidfd = task_thread_pidfd(t);
-        got = pidfd < 0 ? -1 : syscall(NR_pidfd_getfd, pidfd, fd, 0);
+    if (got < 0 && t->tid != t->proc->tgid)
+        got = get_from(task_thread_pidfd(t), fd);
+    if (got < 0)
+        return -EBADF;
+    if (held.own < 0) {
+        held.t = t;
+        held.fd = fd;
+        held.own = (int)got;
+        held.has_stat = false;
     }
-    return got >= 0 ? (int)got : -EBADF;
+    return (int)got;
 }
 
 static void caller_fd_put(struct caller *who UNUSED, int fd)
 {
-    close(fd);
+    if (fd != held.own)
+        close(fd);
 }
 
 static long caller_fd_link(struct caller *who, int fd, char *buf, size_t cap)
@@ -76,8 +104,16 @@ static int caller_fd_stat(struct caller *who, int fd, struct stat *st)
     int own = caller_fd_get(who, fd);
     if (own < 0)
         return own;
+    if (own == held.own && held.has_stat) {
+        *st = held.st;
+        return 0;
+    }
     int err = fstat(own, st) < 0 ? -errno : 0;
-    close(own);
+    if (own == held.own && !err) {
+        held.st = *st;
+        held.has_stat = true;
+    }
+    caller_fd_put(who, own);
     return err;
 }
 

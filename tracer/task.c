@@ -117,6 +117,7 @@ int task_adopt(struct task *child, struct task *parent, int tgid, bool shares_mm
             return -ENOMEM;
         strcpy(child->proc->exe, parent->proc->exe);
         child->proc->not_dumpable = parent->proc->not_dumpable;
+        child->proc->stale_seen = parent->proc->stale_seen;
     }
     if (shares_mm) {
         child->mm = parent->mm;

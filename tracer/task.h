@@ -32,6 +32,7 @@ struct proc {
     int pidfd;          /* -1 = not opened yet; task_pidfd() */
     int proc_fd;        /* /proc/TGID, O_PATH|O_DIRECTORY, -1 = not opened yet; task_proc_fd() */
     bool files_differ;  /* some thread may have a descriptor table of its own */
+    u64 stale_seen;     /* repoint.c: the session's count of stale files when last looked at */
     bool not_dumpable;  /* the program asked for it; emulated */
     char exe[PATH_MAX]; /* virtual path of the executed file, "" = ask the kernel */
 };
@@ -115,5 +116,7 @@ static inline struct task *task_of(struct caller *who)
 
 /* caller.c: fills who.ops. */
 void caller_init(struct task *t);
+/* A call was dispatched or settled: what was kept for it is released. */
+void caller_call_over(void);
 
 #endif

@@ -5,6 +5,7 @@
 #include "tracer/log.h"
 #include "tracer/placement.h"
 #include "tracer/remote.h"
+#include "tracer/repoint.h"
 #include "tracer/supervise.h"
 #include "base/sys.h"
 #include <stdlib.h>
@@ -105,6 +106,7 @@ static void family_settle(struct task *t, long result)
         call_settle(c, result);
         break;
     }
+    caller_call_over();
 }
 
 /* A call that the kernel will not run to its end any more. */
@@ -211,12 +213,41 @@ static void rewrite(struct task *t)
     task_run(t, 0, true);
 }
 
+/* The call copied a file up that the program has open: its descriptors are put right first. Then
+ * the result is given, or the program says the call again. False: nothing to put right. */
+static bool repointed(struct task *t)
+{
+    struct call *c = t->call;
+    u64 arg[6];
+    long nr;
+    int done = repoint_due(t) ? repoint(t, &nr, arg) : 0;
+    if (done == 0)
+        return false;
+    if (done < 0)
+        return true;
+    if (c->action == CALL_DONE) {
+        if (log_level >= LOG_INTERCEPT)
+            log_call(t, c, "done", true, c->result);
+        regs_restore(t->tid, &t->regs, nr, arg);
+        regs_set_result(t->tid, c->result);
+        t->attempts = 0;
+        settled = true;
+        call_over(t);
+        task_run(t, 0, true);
+    } else {
+        regs_again(t->tid, &t->regs, nr, arg);
+        say_again(t);
+    }
+    return true;
+}
+
 static void decide(struct task *t)
 {
     struct call *c = t->call;
     creds_of(t); /* who.same_as_session is read by everybody */
     family_dispatch(t, c);
-    if (t->has_status)
+    caller_call_over();
+    if (t->has_status || repointed(t))
         return;
     if (c->restart) {
         say_again(t);
@@ -253,6 +284,18 @@ void trap_seccomp(struct task *t)
         if (!t->has_status)
             task_run(t, 0, true);
         return;
+    }
+    if (repoint_due(t)) {
+        /* Another process copied a file up since this one was last looked at. */
+        u64 arg[6];
+        long nr;
+        int done = repoint(t, &nr, arg);
+        if (done > 0) {
+            regs_again(t->tid, &t->regs, nr, arg);
+            task_run(t, 0, true);
+        }
+        if (done)
+            return;
     }
     const struct sysrow *row = t->regs.foreign ? NULL : systab_row(t->regs.nr);
     if (!row) {

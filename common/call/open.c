@@ -128,6 +128,8 @@ static void open_existing(struct call *c, u64 flags)
         call_done(c, n);
         return;
     }
+    if (regular && node->top != 0 && !(flags & O_PATH))
+        fs->ops.opened(fs, &node->st);
     /* A path that is its own real path needs no other word: mountpoint and lower are the same. */
     if (!c->place.crossed && !(flags & O_CREAT) && str_eq(c->real, c->said)) {
         call_pass(c);

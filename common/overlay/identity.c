@@ -224,23 +224,32 @@ void overlay_drop_origin(struct overlay *o, const struct stat *up)
         e->shown_dev = e->shown_ino = 0;
 }
 
-static u64 *copied_word(struct overlay *o, const struct stat *low, u64 *bit)
+static u64 *hash_word(u64 *words, const struct stat *low, u64 *bit)
 {
     u64 h = (low->st_ino ^ low->st_dev << 7) * 0x9e3779b97f4a7c15u >> 40;
     *bit = (u64)1 << (h % 64);
-    return &o->copied[h / 64 % (COPIED_BITS / 64)];
+    return &words[h / 64 % (COPIED_BITS / 64)];
+}
+
+void overlay_note_opened(struct vfs *fs, const struct stat *low)
+{
+    u64 bit;
+    u64 *word = hash_word(overlay_of(fs)->opened, low, &bit);
+    *word |= bit;
 }
 
 void overlay_note_copied(struct overlay *o, const struct stat *low)
 {
     u64 bit;
-    u64 *word = copied_word(o, low, &bit);
+    u64 *word = hash_word(o->copied, low, &bit);
     *word |= bit;
+    word = hash_word(o->opened, low, &bit);
+    o->stale += (*word & bit) != 0;
 }
 
 bool overlay_replaced(struct vfs *fs, const struct stat *st)
 {
     u64 bit;
-    const u64 *word = copied_word(overlay_of(fs), st, &bit);
+    const u64 *word = hash_word(overlay_of(fs)->copied, st, &bit);
     return (*word & bit) != 0;
 }

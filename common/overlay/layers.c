@@ -14,6 +14,7 @@ static void fill_ops(struct vfs_ops *ops)
     ops->readlink = overlay_readlink;
     ops->getattr = overlay_getattr;
     ops->identify = overlay_identify;
+    ops->opened = overlay_note_opened;
     ops->replaced = overlay_replaced;
     ops->list = overlay_list;
     ops->statfs = overlay_statfs;

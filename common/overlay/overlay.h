@@ -54,6 +54,8 @@ struct overlay {
     layer_set mixed_layers;   /* with a directory that may hold xattr whiteouts (opaque=x) */
     layer_set kernel_layers;  /* that were the upper of a kernel mount */
     struct opaque_entry opaque[OPAQUE_MAX];
+    u64 opened[COPIED_BITS / 64]; /* by hash: lower files that were opened for reading */
+    u64 stale;                    /* counts copy-ups of files that had been opened */
     u64 copied[COPIED_BITS / 64]; /* by hash: lower files that were copied up in this session */
     struct index *index;
     u64 serial; /* for temporary names in work */
@@ -152,6 +154,8 @@ bool overlay_has_origin(struct overlay *o, int fd);
  * origin xattr where the object can carry one (before its final chmod), else the session table. The
  * copy of a file with more names is marked too, but shows its own identity. */
 int overlay_set_origin(struct overlay *o, int fd, const struct stat *up, const struct stat *low);
+/* Notes that a lower file was opened for reading. */
+void overlay_note_opened(struct vfs *fs, const struct stat *low);
 /* Notes that the lower file was copied up, and asks it. */
 void overlay_note_copied(struct overlay *o, const struct stat *low);
 bool overlay_replaced(struct vfs *fs, const struct stat *st);

@@ -179,12 +179,13 @@ int overlay_rmdir(struct vfs *fs, struct caller *who, struct vnode *node)
         r = spot_open(o, &spot);
     if (r < 0)
         return r;
-    change_touch_all(o);
+    /* What is known of names below stays true: the upper has none of them. */
+    change_touch(o, node->path, node->len);
     if (node->top == 0)
         r = remove_upper_dir(o, &spot, lower);
     else
         r = overlay_put_whiteout(o, spot.dir, spot.name, false);
-    change_touch_all(o);
+    change_touch(o, node->path, node->len);
     spot_close(&spot);
     if (r < 0)
         return r;

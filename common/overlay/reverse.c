@@ -91,7 +91,10 @@ int overlay_relocate(struct overlay *o, const char *rel, int to_fd)
 {
     size_t n = str_len(rel) + 1;
     int fd = -1;
-    if (o->norelocs == RELOCATIONS_MAX || n > o->text_size - o->text_len)
+    /* Removals, of which there may be many, leave room for renames: a removed directory is mostly
+     * known by not being found. */
+    u32 room = to_fd < 0 ? RELOCATIONS_MAX / 2 : RELOCATIONS_MAX;
+    if (o->norelocs >= room || n > o->text_size - o->text_len)
         return 0; /* handles of that directory then count as removed */
     if (to_fd >= 0) {
         fd = (int)SYS3(SYS_fcntl, to_fd, F_DUPFD_CLOEXEC, 0);

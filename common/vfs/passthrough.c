@@ -111,6 +111,10 @@ static int pass_identify(struct vfs *fs UNUSED, int fd UNUSED, struct stat *st U
     return 0;
 }
 
+static void pass_opened(struct vfs *fs UNUSED, const struct stat *st UNUSED)
+{
+}
+
 static bool pass_replaced(struct vfs *fs UNUSED, const struct stat *st UNUSED)
 {
     return false;
@@ -329,6 +333,7 @@ int passthrough_init(struct passthrough *p, const char *path)
     ops->readlink = pass_readlink;
     ops->getattr = pass_getattr;
     ops->identify = pass_identify;
+    ops->opened = pass_opened;
     ops->replaced = pass_replaced;
     ops->list = pass_list;
     ops->statfs = pass_statfs;
