@@ -75,6 +75,9 @@ static int move_dir(const char *from, const char *to)
         return -1;
     if ((st.st_mode & 0700) != 0700 && chmod(from, st.st_mode | 0700) < 0)
         return -1;
+    /* A new directory inherits what a renamed one would not. */
+    removexattr(to, "system.posix_acl_access");
+    removexattr(to, "system.posix_acl_default");
     copy_xattrs(from, to);
     DIR *dir = opendir(from);
     if (!dir)
