@@ -211,8 +211,8 @@ void call_link(struct call *c)
         err = -ENOENT; /* the source is looked at first */
     if (!err)
         err = call_resolve2(c, WALK_PARENT);
-    if (!err && to->in_union && !from->in_union && fd < 0)
-        err = from->host_error;
+    if (!err && to->in_union && !from->in_union && !from->exists && fd < 0)
+        err = from->host_error ? from->host_error : -ENOENT;
     if (!err && from->in_union && !to->in_union)
         err = to->host_error;
     if (err) {

@@ -58,7 +58,7 @@ static int source(struct call *c, bool *own)
     struct vfs *fs = c->view->fs;
     /* A descriptor from before the copy-up shows what the upper has now. */
     bool stale = c->place.exists && c->place.node.top != c->place.fd_layer;
-    *own = c->by_fd && c->row->path < 0 && !(stale && S_ISREG(c->place.node.st.st_mode));
+    *own = c->by_fd && c->row->path < 0 && !stale;
     if (*own)
         return c->who->ops.fd_get(c->who, c->fd);
     if (!c->place.exists)
