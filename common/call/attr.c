@@ -8,8 +8,39 @@
 #include <utime.h>
 #include <sys/time.h>
 
+/* A descriptor that is open on the upper: the kernel acts on the right object itself, and nothing
+ * more than where it lies needs to be known. */
+static bool names_upper(struct call *c)
+{
+    const struct session *s = c->view->session;
+    const struct sysrow *row = c->row;
+    const char *rel;
+    if (row->dirfd < 0 || (row->path >= 0 && (!(row->traits & SYS_NULL_PATH) || c->arg[row->path])))
+        return false;
+    int fd = (int)c->arg[row->dirfd];
+    if (fd < 0 || c->who->ops.fd_link(c->who, fd, c->real, sizeof(c->real)) < 0 ||
+        c->real[0] != '/' || session_layer_of(s, c->real, &rel) != 0)
+        return false;
+    c->by_fd = true;
+    c->fd = fd;
+    c->place.in_union = true;
+    c->place.exists = false; /* not looked for */
+    c->place.fd_layer = 0;
+    c->place.len = 0;
+    if (path_push(c->place.path, sizeof(c->place.path), &c->place.len, session_mount(s),
+                  s->mount_len) == 0 &&
+        *rel)
+        path_push(c->place.path, sizeof(c->place.path), &c->place.len, rel, str_len(rel));
+    c->real[0] = '\0';
+    return true;
+}
+
 enum change_target call_target(struct call *c, unsigned walk_flags)
 {
+    if (names_upper(c)) {
+        call_pass(c);
+        return CHANGE_DONE;
+    }
     int err = call_resolve(c, walk_flags);
     if (err) {
         call_done(c, err);

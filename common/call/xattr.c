@@ -261,6 +261,8 @@ static void set_or_remove(struct call *c, bool set)
         err = read_value_args(c, c->row->aux + 1, &v);
     if (err >= 0 && v.size > XATTR_SIZE_MAX)
         err = -E2BIG;
+    if (err >= 0 && upper_fd)
+        err = walk_fd(c->view, c->who, c->fd, &c->place);
     if (err >= 0 && upper_fd && !c->place.exists)
         err = -EOPNOTSUPP; /* an escaped name on an object without a name */
     if (err < 0) {

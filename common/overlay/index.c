@@ -184,3 +184,8 @@ u64 index_generation(const struct index *x)
 {
     return load(&x->touches);
 }
+
+const u64 *index_structure(const struct index *x)
+{
+    return &x->all;
+}

@@ -33,6 +33,8 @@ enum index_state index_look(struct index *x, u64 hash, u64 *word);
 void index_learn(struct index *x, u64 hash, u64 word, enum index_state state);
 void index_touch(struct index *x, u64 hash);
 void index_touch_all(struct index *x);
+/* Counts index_touch_all(): while it stands still, no directory was renamed or removed. */
+const u64 *index_structure(const struct index *x);
 void index_begin(struct index *x, u64 hash);
 void index_end(struct index *x, u64 hash);
 void index_begin_all(struct index *x);

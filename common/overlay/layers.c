@@ -97,6 +97,7 @@ int overlay_init(struct overlay *o, const struct session *s, int *bad_layer)
         return -ENOMEM;
     }
     o->index = index_init(memory, INDEX_BITS, key);
+    o->vfs.structure = index_structure(o->index);
     merge_roots(o);
     return 0;
 }

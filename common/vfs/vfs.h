@@ -146,6 +146,9 @@ struct vfs_ops {
 struct vfs {
     struct vfs_ops ops; /* filled at run time: the injected image has no relocations */
     const char *name;
+    /* Counts renames and removals of directories: while it stands still, a directory keeps its
+     * name. NULL: not known, remember nothing. */
+    const u64 *structure;
 };
 
 #endif

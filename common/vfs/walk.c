@@ -568,7 +568,9 @@ static bool is_raw(struct caller *who, int fd)
     return flags >= 0 && (flags & O_APPEND);
 }
 
-int walk_fd(const struct view *view, struct caller *who, int fd, struct place *place)
+/* walk_fd, where place->path holds the kernel's text (n bytes) already. */
+static int fd_place(const struct view *view, struct caller *who, int fd, long n,
+                    struct place *place)
 {
     const struct session *s = view->session;
     struct vfs *fs = view->fs;
@@ -579,9 +581,6 @@ int walk_fd(const struct view *view, struct caller *who, int fd, struct place *p
     place->host_error = 0;
     place->last = LAST_ROOT;
     place->magic_fd = place->guard_layer = place->fd_layer = -1;
-    long n = who->ops.fd_link(who, fd, place->path, sizeof(place->path));
-    if (n < 0)
-        return (int)n;
     place->len = (size_t)n;
     if (place->path[0] != '/')
         return 0;
@@ -626,10 +625,72 @@ int walk_fd(const struct view *view, struct caller *who, int fd, struct place *p
     return err;
 }
 
+int walk_fd(const struct view *view, struct caller *who, int fd, struct place *place)
+{
+    long n = who->ops.fd_link(who, fd, place->path, sizeof(place->path));
+    if (n >= 0)
+        return fd_place(view, who, fd, n, place);
+    place->in_union = place->exists = place->slash = place->crossed = place->removed = false;
+    place->last = LAST_ROOT;
+    place->magic_fd = place->guard_layer = place->fd_layer = -1;
+    return (int)n;
+}
+
+/* A memo that can be trusted now, or NULL. Descriptors of a layer's own path make one text mean two
+ * places. */
+static struct base_memo *memo_of(const struct view *view)
+{
+    struct base_memo *memo = view->memo;
+    if (!memo || !view->fs->structure || (view->raw_dirs && *view->raw_dirs))
+        return NULL;
+    u64 now = __atomic_load_n(view->fs->structure, __ATOMIC_ACQUIRE);
+    if (memo->structure != now) {
+        memo->structure = now;
+        for (unsigned i = 0; i < MEMO_ENTRIES; i++)
+            memo->entry[i].text_len = 0;
+    }
+    return memo;
+}
+
+/* The virtual path that text stood for lately, or NULL. */
+static const char *remembered(const struct view *view, const char *text, size_t n, size_t *len)
+{
+    struct base_memo *memo = memo_of(view);
+    for (unsigned i = 0; memo && i < MEMO_ENTRIES; i++) {
+        if (memo->entry[i].text_len == n && memcmp(memo->entry[i].text, text, n) == 0) {
+            *len = memo->entry[i].len;
+            return memo->entry[i].path;
+        }
+    }
+    return NULL;
+}
+
+static void remember(const struct view *view, const char *text, size_t n, const struct place *place)
+{
+    struct base_memo *memo = memo_of(view);
+    if (!memo || n > MEMO_TEXT || place->len > MEMO_TEXT)
+        return;
+    unsigned i = memo->next++ % MEMO_ENTRIES;
+    memcpy(memo->entry[i].text, text, n);
+    memcpy(memo->entry[i].path, place->path, place->len);
+    memo->entry[i].text_len = (u32)n;
+    memo->entry[i].len = (u32)place->len;
+}
+
 int walk_base(const struct view *view, struct caller *who, int fd, char *buf, size_t cap,
               struct place *scratch)
 {
-    int err = walk_fd(view, who, fd, scratch);
+    char text[MEMO_TEXT];
+    size_t len = 0;
+    long got = who->ops.fd_link(who, fd, scratch->path, sizeof(scratch->path));
+    if (got < 0)
+        return (int)got;
+    size_t text_len = (size_t)got;
+    const char *known = remembered(view, scratch->path, text_len, &len);
+    if (known)
+        return str_copy_n(buf, cap, known, len) < 0 ? -ENAMETOOLONG : 0;
+    memcpy(text, scratch->path, min_size(text_len, sizeof(text)));
+    int err = fd_place(view, who, fd, got, scratch);
     if (err)
         return err;
     if (scratch->path[0] != '/')
@@ -638,6 +699,8 @@ int walk_base(const struct view *view, struct caller *who, int fd, char *buf, si
         return -ENOENT;
     if (scratch->in_union && !vnode_is_dir(&scratch->node))
         return -ENOTDIR;
+    if (scratch->in_union)
+        remember(view, text, text_len, scratch);
     long n = str_copy_n(buf, cap, scratch->path, scratch->len);
     return n < 0 ? (int)n : 0;
 }

@@ -18,12 +18,27 @@
 
 enum walk_last { LAST_NAME, LAST_DOT, LAST_DOTDOT, LAST_ROOT };
 
+/* Directories that descriptors stood for lately: the kernel's text and the virtual path. True as
+ * long as no directory of the union is renamed or removed (vfs.structure). Only successes are kept.
+ */
+#define MEMO_ENTRIES 8
+#define MEMO_TEXT    400
+struct base_memo {
+    u64 structure;
+    unsigned next;
+    struct {
+        u32 text_len, len; /* 0 = free */
+        char text[MEMO_TEXT], path[MEMO_TEXT];
+    } entry[MEMO_ENTRIES];
+};
+
 /* The view a walk happens in: the session, the union, and whom it is for. */
 struct view {
     const struct session *session;
     struct vfs *fs;
     bool
         *raw_dirs; /* set once a layer's directory was opened by its own path (O_APPEND marks it) */
+    struct base_memo *memo; /* zeroed memory, or NULL: remember nothing */
 };
 
 struct place {
