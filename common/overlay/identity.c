@@ -150,11 +150,14 @@ bool overlay_copy_of(struct overlay *o, const struct vnode *node, const struct s
     return in_table(o, &st) ? dev_ino_equal(&st, low) : false;
 }
 
-/* The layer that the descriptor's object lies in, -1 where it is none of ours. */
+/* The layer that the descriptor's object lies in, -1 where it is none of ours, -ENAMETOOLONG where
+ * the kernel cannot say. */
 static int layer_of_fd(struct overlay *o, int fd, char *real, size_t cap, const char **rel)
 {
     char link[SYS_FD_PATH];
     long n = sys_readlinkat(AT_FDCWD, sys_fd_path(link, fd), real, cap - 1);
+    if (n == -ENAMETOOLONG)
+        return (int)n;
     if (n <= 0 || real[0] != '/')
         return -1;
     real[n] = '\0';
@@ -178,9 +181,11 @@ int overlay_identify(struct vfs *fs, int fd, struct stat *st)
     }
     /* A lower may be an upper of an earlier session, with marks of its own: those do not count. */
     int layer = layer_of_fd(o, fd, real, sizeof(real), &rel);
-    if (layer < 0 || (!dir && layer > 0))
+    if (layer == -ENAMETOOLONG && dir && in_upper)
+        overlay_show_identity(o, fd, &shown);
+    else if (layer != -ENAMETOOLONG && (layer < 0 || (!dir && layer > 0)))
         return 0;
-    if (dir) {
+    if (dir && layer >= 0) {
         struct vnode node;
         if (overlay_reverse(fs, (unsigned)layer, rel, st, &node) == 0) {
             int r = overlay_getattr(fs, &node, &shown);

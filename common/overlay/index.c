@@ -18,6 +18,7 @@ struct index {
     u64 mask;
     u64 all; /* changes of everything, part of every stripe's generation */
     u64 touches;
+    u64 moves; /* see index_structure */
     u64 stripe[STRIPES];
     u64 entry[];
 };
@@ -187,5 +188,10 @@ u64 index_generation(const struct index *x)
 
 const u64 *index_structure(const struct index *x)
 {
-    return &x->all;
+    return &x->moves;
+}
+
+void index_moved(struct index *x)
+{
+    __atomic_add_fetch(&x->moves, 1, __ATOMIC_SEQ_CST);
 }

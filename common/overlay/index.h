@@ -33,8 +33,11 @@ enum index_state index_look(struct index *x, u64 hash, u64 *word);
 void index_learn(struct index *x, u64 hash, u64 word, enum index_state state);
 void index_touch(struct index *x, u64 hash);
 void index_touch_all(struct index *x);
-/* Counts index_touch_all(): while it stands still, no directory was renamed or removed. */
+/* Counts index_moved(): while it stands still, no directory with a lower part was renamed or
+ * removed, so that the real path of a directory of a layer means the same place of the union. (That
+ * of an upper directory changes with it.) */
 const u64 *index_structure(const struct index *x);
+void index_moved(struct index *x);
 void index_begin(struct index *x, u64 hash);
 void index_end(struct index *x, u64 hash);
 void index_begin_all(struct index *x);

@@ -1,6 +1,7 @@
 /* From a real object back to the name it shows, across copy-ups and renames. */
 #include "overlay/overlay.h"
 #include "base/sys.h"
+#include "overlay/index.h"
 
 static const char deleted_text[] = " (deleted)";
 
@@ -91,6 +92,8 @@ int overlay_relocate(struct overlay *o, const char *rel, int to_fd)
 {
     size_t n = str_len(rel) + 1;
     int fd = -1;
+    if (o->index)
+        index_moved(o->index);
     /* Removals, of which there may be many, leave room for renames: a removed directory is mostly
      * known by not being found. */
     u32 room = to_fd < 0 ? RELOCATIONS_MAX / 2 : RELOCATIONS_MAX;
