@@ -64,6 +64,10 @@ def other_readers_view(lines):
     return out
 
 
+def without_groups(lines):
+    return [re.sub(r" same-as=\S+", "", x) for x in lines or []]
+
+
 def without_links(lines):
     return [re.sub(r" (same-as=\S+|nlink=\d+|id=\S+|\S+:d_ino!=st_ino|ino=\w+)", "", x)
             for x in lines or []]
@@ -141,6 +145,9 @@ def check_in(top, case, differences, quick):
         subject.mount, case.opt.subject in ("kernel", "fuse")))
     s_trace, s_tree = split_tree(out)
     stopped = bool(o_trace) and o_trace[-1] == "== stopped"
+    if case.user == "user":
+        # A mounter without file handles lets two names of one copy show two inode numbers.
+        o_tree, s_tree = map(without_groups, (o_tree, s_tree))
     if case.opt.subject == "redirect":
         # Moves by redirect copy nothing up: links and inode numbers stay as they were.
         o_trace, s_trace, o_tree, s_tree = map(without_links, (o_trace, s_trace, o_tree, s_tree))
@@ -194,9 +201,12 @@ def check_readers(case, oracle, subject, differences, s_tree):
     style = case.style
     if case.opt.subject == "fuss":
         out, err, status = case.fuss(subject, walk)
-        i = first_difference(s_tree, out.splitlines(), differences, style)
+        second = out.splitlines()
+        if case.user == "user":
+            second = without_groups(second)
+        i = first_difference(s_tree, second, differences, style)
         if i is not None:
-            return Result("second session", describe("first", s_tree, "second", out.splitlines(), i,
+            return Result("second session", describe("first", s_tree, "second", second, i,
                                                      1) + err[-300:])
     if style == "chardev" and case.opt.subject != "fuse":
         out, err, status = case.kernel_mount(subject, walk, False)
