@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <yaml.h>
 
 struct reader {
@@ -95,9 +96,9 @@ void config_read(struct options *o)
         return;
     FILE *file = fopen(path, "re");
     if (!file) {
-        if (errno != ENOENT && errno != ENOTDIR)
-            die(EXIT_USAGE, "%s: cannot read it: %s; make it readable or remove it", path,
-                strerror(errno));
+        /* A home that is not ours, as after setpriv, is no home to read from. */
+        if (errno != ENOENT && errno != ENOTDIR && access(path, F_OK) == 0)
+            die(EXIT_USAGE, "%s: cannot read it; make it readable or remove it", path);
         return;
     }
     if (!yaml_parser_initialize(&parser))

@@ -217,7 +217,7 @@ void setup_session(struct session *s, const struct options *o)
         for (unsigned j = i + 1; j < s->nlayers; j++)
             check_lowers(s, i, j);
     }
-    if (s->read_only)
+    if (!o->upperdir)
         return;
     set_upper(s, o->upperdir);
     check_private(s, "the upper directory", session_layer_path(s, 0));

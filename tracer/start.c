@@ -56,6 +56,7 @@ static void try_exec(const char *path, char **argv)
         shell[1] = (char *)path;
         memcpy(shell + 2, argv + 1, n * sizeof(*shell));
         execve(shell[0], shell, environ);
+        free(shell);
     }
     errno = ENOEXEC;
 }

@@ -115,7 +115,7 @@ int task_adopt(struct task *child, struct task *parent, int tgid, bool shares_mm
         child->proc = proc_new(tgid);
         if (!child->proc)
             return -ENOMEM;
-        strcpy(child->proc->exe, parent->proc->exe);
+        memcpy(child->proc->exe, parent->proc->exe, strlen(parent->proc->exe) + 1);
         child->proc->not_dumpable = parent->proc->not_dumpable;
         child->proc->stale_seen = parent->proc->stale_seen;
     }
