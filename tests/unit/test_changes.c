@@ -3,6 +3,7 @@
  * looked up by the engine that made them and by one that was just started. */
 #include "twin.h"
 #include <linux/fs.h>
+#include "vfs/walk.h"
 
 #define PATHS   40 /* "" and three names on three levels */
 #define HANDLES 12
@@ -26,6 +27,9 @@ static struct test {
     int paths;
     struct seen now[PATHS], before[PATHS];
     struct handle handle[HANDLES];
+    struct view view;
+    struct base_memo memo;
+    struct place place;
     char story[2000];
 } x;
 
@@ -37,6 +41,19 @@ static const struct cred *give_cred(struct caller *who UNUSED)
     return &root_cred;
 }
 static void do_nothing(struct caller *who UNUSED) {}
+static long own_fd_link(struct caller *who UNUSED, int fd, char *buf, size_t cap)
+{
+    char path[SYS_FD_PATH];
+    ssize_t n = readlink(sys_fd_path(path, fd), buf, cap - 1);
+    if (n < 0)
+        return -EBADF;
+    buf[n] = '\0';
+    return n;
+}
+static int own_fd_stat(struct caller *who UNUSED, int fd, struct stat *st)
+{
+    return fstat(fd, st) < 0 ? -errno : 0;
+}
 
 static void collect(struct twin *t UNUSED, const char *rel)
 {
@@ -241,6 +258,24 @@ static void handles_end(const char *path)
     }
 }
 
+/* The directory as a base of relative paths, remembered or not. */
+static void check_base(const struct handle *h)
+{
+    char base[PATH_MAX], want[PATH_MAX];
+    for (int again = 0; again < 2; again++) {
+        int r = walk_base(&x.view, &the_caller, h->fd, base, sizeof(base), &x.place);
+        if (h->gone && (r == -ENOENT || r == 0)) {
+            /* a memo may know its last name; nothing must be found there */
+            if (r == 0 && walk(&x.view, &the_caller, base, ".", 0, &x.place) == 0)
+                WRONG("open %s: a base, though it is gone", h->path);
+            continue;
+        }
+        snprintf(want, sizeof(want), "%s/%s", session_mount(x.t.s), h->path);
+        if (r || strcmp(base, want))
+            WRONG("open %s: as a base %d %s", h->path, r, base);
+    }
+}
+
 static void check_handles(void)
 {
     for (int i = 0; i < HANDLES; i++) {
@@ -257,6 +292,9 @@ static void check_handles(void)
         int layer = session_layer_of(x.t.s, real, &rel);
         if (layer < 0 && h->gone) /* ended in work */
             continue;
+        struct stat kind;
+        if (fstat(h->fd, &kind) == 0 && S_ISDIR(kind.st_mode))
+            check_base(h);
         assert_true(layer >= 0);
         assert_int_equal(fstat(h->fd, &st), 0);
         int r = overlay_reverse(&x.t.o->vfs, (unsigned)layer, rel, &st, &n);
@@ -355,11 +393,14 @@ static void run(u64 seed, int lowers, const char *set, enum marker_style style)
     root_cred.caps = root_cred.permitted = ~0ull;
     the_caller.ops.cred = give_cred;
     the_caller.ops.assume = the_caller.ops.resume = do_nothing;
+    the_caller.ops.fd_link = own_fd_link;
+    the_caller.ops.fd_stat = own_fd_stat;
     the_caller.same_as_session = true;
     twin_make(&x.t, seed, lowers, false);
     twin_fill_all(&x.t);
     twin_start(&x.t, set, style);
     each_path(&x.t, collect);
+    x.view = (struct view){.session = x.t.s, .fs = &x.t.o->vfs, .memo = &x.memo};
     assert_true(clean_path("a/b/c"));
     for (int i = 0; i < HANDLES; i++)
         x.handle[i].fd = -1;
