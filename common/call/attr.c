@@ -35,6 +35,15 @@ static bool names_upper(struct call *c)
     return true;
 }
 
+bool call_fd_is_path(struct call *c)
+{
+    int fd = c->who->ops.fd_get(c->who, c->fd);
+    long flags = fd < 0 ? fd : SYS2(SYS_fcntl, fd, F_GETFL);
+    if (fd >= 0)
+        c->who->ops.fd_put(c->who, fd);
+    return flags < 0 || (flags & O_PATH);
+}
+
 enum change_target call_target(struct call *c, unsigned walk_flags)
 {
     if (names_upper(c)) {
@@ -53,11 +62,7 @@ enum change_target call_target(struct call *c, unsigned walk_flags)
     bool plain_fd = c->by_fd && (c->row->path < 0 || !c->arg[c->row->path]);
     if (plain_fd && c->place.fd_layer != 0) {
         /* Without AT_EMPTY_PATH an O_PATH descriptor is not taken. */
-        int fd = c->who->ops.fd_get(c->who, c->fd);
-        long flags = fd < 0 ? fd : SYS2(SYS_fcntl, fd, F_GETFL);
-        if (fd >= 0)
-            c->who->ops.fd_put(c->who, fd);
-        if (flags < 0 || (flags & O_PATH)) {
+        if (call_fd_is_path(c)) {
             call_done(c, -EBADF);
             return CHANGE_DONE;
         }

@@ -52,6 +52,8 @@ enum change_target {
     CHANGE_PLACE, /* c->place is an object of the union that may be changed */
 };
 enum change_target call_target(struct call *c, unsigned walk_flags);
+/* True where the descriptor c->fd is no more than a place (O_PATH), or is not open. */
+bool call_fd_is_path(struct call *c);
 /* Copies c->place up and opens its upper copy: an O_PATH descriptor or -errno. */
 int call_grab_upper(struct call *c, u64 size_hint);
 

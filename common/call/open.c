@@ -243,7 +243,8 @@ void call_openat2(struct call *c)
                       RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_CACHED;
     u64 creates = O_CREAT | TMPFILE_BIT;
     if ((c->how.resolve & ~known) || (!(c->how.flags & creates) && c->how.mode) ||
-        ((c->how.flags & O_PATH) && (c->how.flags & creates))) {
+        ((c->how.flags & O_PATH) && (c->how.flags & creates)) ||
+        ((c->how.resolve & RESOLVE_BENEATH) && (c->how.resolve & RESOLVE_IN_ROOT))) {
         call_done(c, -EINVAL);
         return;
     }

@@ -61,6 +61,8 @@ static int source(struct call *c, bool *own)
     *own = c->by_fd && c->row->path < 0 && !stale;
     if (*own)
         return c->who->ops.fd_get(c->who, c->fd);
+    if (c->by_fd && c->row->path < 0 && call_fd_is_path(c))
+        return -EBADF;
     if (!c->place.exists)
         return -ENOENT;
     return fs->ops.grab(fs, &c->place.node);

@@ -93,9 +93,9 @@ static int add_entry(struct merge *m, int fd, const struct dirent64_raw *e)
     if (type == DT_CHR || type == DT_UNKNOWN || m->masked || (type == DT_REG && m->mixed) ||
         (type == DT_DIR && shows_other)) {
         int r = look_closer(m, e->name, len, &ino, &type);
-        if (r < 0)
+        if (r == -ENOMEM)
             return r;
-        if (r > 0)
+        if (r > 0) /* another error is that name's own: it is listed as it lies there */
             return listing_add(m->out, e->name, len, 0, 0, true);
     } else if (m->layer == 0 && m->moved && !m->probe) {
         struct stat st = {.st_dev = m->dev, .st_ino = ino, .st_mode = (mode_t)type << 12};

@@ -64,6 +64,9 @@ struct place {
 int walk(const struct view *view, struct caller *who, const char *base, const char *path,
          unsigned flags, struct place *place);
 
+/* -- place.c ------------------------------------------------------------------------------------
+ */
+
 /* Canonical virtual path of the directory that a descriptor of the caller (or AT_FDCWD) stands
  * for. -EBADF; -ENOTDIR where it is no directory; -ENOENT where it was removed. `scratch` is
  * overwritten. */
@@ -73,6 +76,11 @@ int walk_base(const struct view *view, struct caller *who, int fd, char *buf, si
 /* What a descriptor (or AT_FDCWD) of the caller refers to, as a place. place->in_union false:
  * nothing of ours. exists false: it was removed or its name now names another object. -EBADF. */
 int walk_fd(const struct view *view, struct caller *who, int fd, struct place *place);
+
+/* The kernel's text `real` of an object lies below a layer; but what it calls "x (deleted)" may be
+ * no path at all (memfd, shared memory): a removed object of a layer lies on the layer's own
+ * device. */
+bool walk_foreign(const struct session *s, int layer, const char *real, const struct stat *st);
 
 /* True for the path of a link in /proc that stands for an object and not for a text: .../fd/N,
  * cwd, root, exe. */
