@@ -64,8 +64,7 @@ struct place {
 int walk(const struct view *view, struct caller *who, const char *base, const char *path,
          unsigned flags, struct place *place);
 
-/* -- place.c ------------------------------------------------------------------------------------
- */
+/* -- place.c: descriptors and the kernel's texts */
 
 /* Canonical virtual path of the directory that a descriptor of the caller (or AT_FDCWD) stands
  * for. -EBADF; -ENOTDIR where it is no directory; -ENOENT where it was removed. `scratch` is

@@ -799,6 +799,51 @@ static void test_mounted_at_root(void **state)
     close_world(&w);
 }
 
+/* A mountpoint that the host does not have, nor the directories above it. */
+static void test_mountpoint_that_is_not_there(void **state)
+{
+    static const struct {
+        const char *path;
+        int err;
+        bool in, exists;
+        const char *at; /* below the top */
+    } c[] = {
+        {"no/such/m", 0, true, true, "no/such/m"},
+        {"no/such/m/", 0, true, true, "no/such/m"},
+        {"no/such/m/d/f", 0, true, true, "no/such/m/d/f"},
+        {"no/./such//m/d/e/../f", 0, true, true, "no/such/m/d/f"},
+        {"no/such/m/nope", 0, true, false, "no/such/m/nope"},
+        {"no/such/m/nope/x", -ENOENT, true, false, NULL},
+        {"no/such/m/..", 0, false, true, "no/such"},
+        {"no/such/m/../..", 0, false, true, "no"},
+        {"no/such/m/../../../h/file", 0, false, true, "h/file"},
+        {"no/such/../such/m/d/f", 0, true, true, "no/such/m/d/f"},
+        {"no/such", 0, false, true, "no/such"},
+        {"no/other", 0, false, false, "no/other"},
+        {"no/such/m/up/m/d/f", 0, true, true, "no/such/m/d/f"},
+        {"no/such/mm", 0, false, false, "no/such/mm"},
+    };
+    struct world w;
+    char path[256], base[128];
+    (void)state;
+    open_world(&w, true);
+    struct place *p = w.place;
+    snprintf(path, sizeof(path), "%s/no/such/m", w.top);
+    w.s->mount = session_add_text(w.s, path);
+    w.s->mount_len = (u32)strlen(path);
+    for (size_t i = 0; i < ARRAY_LEN(c) * 2; i++) {
+        size_t k = i / 2;
+        snprintf(path, sizeof(path), "%s/%s", w.top, c[k].path);
+        snprintf(base, sizeof(base), "%s", i % 2 ? w.top : "/");
+        int err = walk(&w.view, &w.who.c, base, i % 2 ? c[k].path : path, WALK_FOLLOW, p);
+        snprintf(path, sizeof(path), "%s/%s", w.top, c[k].at ? c[k].at : "");
+        if (err != c[k].err ||
+            (!err && (p->in_union != c[k].in || p->exists != c[k].exists || strcmp(p->path, path))))
+            fail_msg("%s: %d in %d exists %d %s", c[k].path, err, p->in_union, p->exists, p->path);
+    }
+    close_world(&w);
+}
+
 /* What will be made or removed is kept as said. */
 static void test_parent(void **state)
 {
@@ -846,11 +891,17 @@ static void test_parent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_overlay_paths),     cmocka_unit_test(test_passthrough_paths),
-        cmocka_unit_test(test_resolve_flags),     cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_search_permission), cmocka_unit_test(test_random),
-        cmocka_unit_test(test_magic_links),       cmocka_unit_test(test_descriptors),
-        cmocka_unit_test(test_mounted_at_root),   cmocka_unit_test(test_parent),
+        cmocka_unit_test(test_overlay_paths),
+        cmocka_unit_test(test_passthrough_paths),
+        cmocka_unit_test(test_resolve_flags),
+        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_search_permission),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_magic_links),
+        cmocka_unit_test(test_descriptors),
+        cmocka_unit_test(test_mounted_at_root),
+        cmocka_unit_test(test_parent),
+        cmocka_unit_test(test_mountpoint_that_is_not_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
