@@ -209,6 +209,7 @@ run_row() {
 }
 
 trap cleanup EXIT
+load_before=$(cut -d' ' -f1 /proc/loadavg)
 [[ -x $fuss ]] || note "$fuss is not built: only the other variants run"
 make_trees
 for row in "${rows[@]}"; do
@@ -220,8 +221,14 @@ for row in "${rows[@]}"; do
     printf '%s\t%s\n' "$row" "$(row_title "$row")" >>"$results/titles"
 done
 status=0
+{
+    printf '%s, %s CPUs, Linux %s, trees on %s, load %s before and %s after the run.\n' "$(date -u +%F)" \
+        "$(nproc)" "$(uname -r)" "$(stat -f -c %T "$base")" "$load_before" "$(cut -d' ' -f1 /proc/loadavg)"
+    echo 'Where the load was well above 1 something else ran beside it: trust the CPU ratios then.'
+    echo
+} >"$build/bench.md"
 awk -v "dir=$results" -v "variants=${variants[*]}" -f "$here/report.awk" "$results/titles" \
-    >"$build/bench.md" || status=$?
+    >>"$build/bench.md" || status=$?
 cat "$build/bench.md"
 if [[ -s $results/errors ]]; then
     note "what the runs said on their standard error (first lines):"

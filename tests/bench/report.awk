@@ -1,6 +1,7 @@
 # Turns the results of bench.sh into a Markdown table and checks the bars.
 # In: lines "row<TAB>title"; files DIR/ROW.VARIANT with lines "wall cpu status".
-# A cell is wall/native (cpu/native). Exit status 1 where a bar is missed or a run failed.
+# A cell is wall/native (cpu/native): the median of the ratios within each round, whose runs lie next
+# to each other in time. Exit status 1 where a bar is missed or a run failed.
 
 function median(list, n,    i, j, t) {
     for (i = 2; i <= n; i++) {
@@ -13,7 +14,7 @@ function median(list, n,    i, j, t) {
 }
 
 # Reads one result file into wall[v], cpu[v], state[v] ("", "failed" or "-").
-function load(row, v,    file, line, part, n, w, c, bad) {
+function load(row, v,    file, line, part, n, w, c, bad, k) {
     file = dir "/" row "." v
     n = bad = 0
     while ((getline line < file) > 0) {
@@ -27,6 +28,10 @@ function load(row, v,    file, line, part, n, w, c, bad) {
     close(file)
     state[v] = n == 0 ? "-" : bad ? "failed" : ""
     rounds[v] = n
+    for (k = 1; k <= n; k++) {
+        wall_of[v, k] = w[k]
+        cpu_of[v, k] = c[k] > 0.0005 ? c[k] : 0.0005
+    }
     if (n) {
         wall[v] = median(w, n)
         cpu[v] = median(c, n)
@@ -35,12 +40,20 @@ function load(row, v,    file, line, part, n, w, c, bad) {
     delete c
 }
 
+# Median over the rounds of v / base; which is "wall" or "cpu".
+function ratio_to(v, base, which,    n, i, list) {
+    n = rounds[v] < rounds[base] ? rounds[v] : rounds[base]
+    for (i = 1; i <= n; i++)
+        list[i] = which == "wall" ? wall_of[v, i] / wall_of[base, i] : cpu_of[v, i] / cpu_of[base, i]
+    return median(list, n)
+}
+
 function cell(v) {
     if (state[v] != "")
         return state[v]
     if (v == "native")
         return sprintf("%.0f ms (%.0f)", wall[v] * 1000, cpu[v] * 1000)
-    return sprintf("%.2f (%.2f)", wall[v] / wall["native"], cpu[v] / (cpu["native"] > 0.0005 ? cpu["native"] : 0.0005))
+    return sprintf("%.2f (%.2f)", ratio_to(v, "native", "wall"), ratio_to(v, "native", "cpu"))
 }
 
 # The bar of one of our variants: data within 1.05 of native, the rest within 1.6 of the floor.
@@ -53,12 +66,12 @@ function bar(row, v,    base, limit, ratio, ok) {
     if (!(v in state) || !(base in state) || state[v] != "" || state[base] != "")
         return "-"
     limit = base == "native" ? 1.05 : 1.60
-    ratio = wall[v] / wall[base]
+    ratio = ratio_to(v, base, "wall")
     ok = ratio <= limit
     if (!ok)
         missed = 1
     return sprintf("%s: %.2f of %s (cpu %.2f), bar %.2f", ok ? "pass" : "short", ratio, base,
-                   cpu[v] / (cpu[base] > 0.0005 ? cpu[base] : 0.0005), limit)
+                   ratio_to(v, base, "cpu"), limit)
 }
 
 BEGIN {
