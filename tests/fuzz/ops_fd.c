@@ -323,6 +323,11 @@ void op_fxattr(void)
     int flags = chance(70) ? 0 : 1 + rnd(2);
     if (!s)
         return;
+    struct stat st;
+    if (fstat(s->fd, &st) == 0 && !S_ISDIR(st.st_mode) && st.st_nlink > 1) {
+        name = "user.a";
+        flags = 0;
+    }
     if (what == 0) {
         say(" list");
         say_xattrs(NULL, s->fd, false);

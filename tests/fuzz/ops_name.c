@@ -340,6 +340,12 @@ void op_xattr(void)
     bool follow = chance(50);
     int n = sprintf(value, "v%lu", act.op);
     int flags = chance(70) ? 0 : 1 + rnd(2);
+    struct stat st;
+    /* The kernel breaks a hard link even where setting then fails. */
+    if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode) && st.st_nlink > 1) {
+        name = "user.a";
+        flags = 0;
+    }
     say(" ");
     say_path(path);
     if (what == 0) {
