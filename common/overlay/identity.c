@@ -78,7 +78,7 @@ bool overlay_entry_origin(struct overlay *o, int dir, const char *name, struct s
 bool overlay_has_origin(struct overlay *o, int fd)
 {
     char path[SYS_FD_PATH];
-    struct stat st;
+    struct stat st = {0};
     return sys_fstat(fd, &st) == 0 && find_origin(o, sys_fd_path(path, fd), true, &st);
 }
 

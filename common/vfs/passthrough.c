@@ -130,8 +130,8 @@ struct dirent64_kernel {
 
 static int pass_list(struct vfs *fs, const struct vnode *dir, struct listing *out)
 {
-    u8 buf[DENTS_SIZE];
-    long n;
+    u8 buf[DENTS_SIZE] = {0};
+    long n = 0;
     int r = 0;
     int fd = sys_open_beneath(of(fs)->root, rel_of(dir), O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0)
