@@ -1,6 +1,7 @@
 /* From a stop to a decision, and from the exit stop to the result. */
 #include "tracer/trap.h"
 #include "tracer/creds.h"
+#include "tracer/handover.h"
 #include "tracer/inject.h"
 #include "tracer/log.h"
 #include "tracer/placement.h"
@@ -331,10 +332,23 @@ void trap_exit(struct task *t)
     c->result = result;
     if (c->settle)
         family_settle(t, result);
+    bool spoke = false; /* the program was made to execute calls of ours */
+    if (c->settle && c->give_fd >= 0) {
+        if (c->row->handler == CALL_CHDIR)
+            c->result = handover_cwd(t, c->give_fd, &nr, arg);
+        else
+            c->result = handover(t, c->give_fd, c->give_cloexec, &nr, arg);
+        close(c->give_fd);
+        c->give_fd = -1;
+        if (t->has_status)
+            return;
+        spoke = true;
+    }
     if (c->settle && c->close_fd >= 0) {
         const u64 close_arg[6] = {(u64)c->close_fd};
         if (inject_after(t, SYS_close, close_arg) == -ESRCH && t->has_status)
             return;
+        spoke = true;
         nr = SYS_close;
         memcpy(arg, close_arg, sizeof(arg));
     }
@@ -346,7 +360,7 @@ void trap_exit(struct task *t)
     } else {
         t->attempts = 0;
         regs_restore(t->tid, &t->regs, nr, arg);
-        if (!regs_restarts(result) && (c->result != result || nr == SYS_close))
+        if (!regs_restarts(result) && (c->result != result || spoke))
             regs_set_result(t->tid, c->result);
     }
     call_over(t);

@@ -1,6 +1,7 @@
 #include "call/call.h"
 #include "call/families.h"
 #include "base/str.h"
+#include "vfs/access.h"
 
 void call_begin(struct call *c)
 {
@@ -8,7 +9,8 @@ void call_begin(struct call *c)
     c->result = 0;
     c->nblobs = 0;
     c->settle = c->restart = c->by_fd = false;
-    c->close_fd = -1;
+    c->close_fd = c->give_fd = -1;
+    c->closed = false;
     c->fd = -1;
     c->pending.active = false;
     c->said[0] = c->said2[0] = c->real[0] = '\0';
@@ -60,6 +62,12 @@ void call_outside(struct call *c, bool changes)
         call_rewrite_path(c, c->row->path, place_words(&c->place));
     else
         call_pass(c);
+}
+
+bool call_may_be_closed(struct call *c)
+{
+    return !c->who->same_as_session && !caller_capable(c->who, CAP_DAC_OVERRIDE_BIT) &&
+           !caller_capable(c->who, CAP_DAC_READ_SEARCH_BIT);
 }
 
 u32 call_flags(const struct call *c)
@@ -289,6 +297,8 @@ void call_settle(struct call *c, long result)
     c->result = result;
     c->restart = false;
     c->close_fd = -1;
+    if (c->row->handler == CALL_CHDIR)
+        call_chdir_settle(c, result);
     if (c->row->handler == CALL_OPEN || c->row->handler == CALL_OPENAT2)
         call_open_settle(c, result);
 }

@@ -46,7 +46,11 @@ struct call {
     bool restart; /* set by call_settle: undo and make the program say it again */
     int close_fd; /* set by call_settle: a descriptor of the program to close before it goes
                      on, with or without restart; -1 = none */
-    u8 attempts;  /* restarts so far of this very call (kept by the backend) */
+    int give_fd;  /* set by call_settle: a descriptor of ours for the program, as the result or
+                     (chdir) as its working directory; the backend closes it; -1 = none */
+    bool give_cloexec;
+    bool closed; /* the program may be refused on the way to what the view allows it */
+    u8 attempts; /* restarts so far of this very call (kept by the backend) */
 
     bool by_fd; /* the first object was named by descriptor `fd`, not by a path */
     int fd;
@@ -78,6 +82,9 @@ void call_begin_rewrite(struct call *c);
 void call_rewrite_path(struct call *c, int arg, const char *real);
 /* The canonical path of a place outside, with the trailing slash that was said. */
 const char *place_words(struct place *p);
+/* True for a program that, by ids or capabilities of its own, may find directories of the layers
+ * closed that are open in the merged view. */
+bool call_may_be_closed(struct call *c);
 /* The standard answer for a first path outside the union: EROFS where a layer's own path would be
  * changed, the canonical path where the walk went through the union, else pass. */
 void call_outside(struct call *c, bool changes);

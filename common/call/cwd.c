@@ -21,6 +21,15 @@ void call_chdir(struct call *c)
         call_done(c, n);
     else
         call_rewrite_path(c, c->row->path, c->real);
+    c->settle = n >= 0 && call_may_be_closed(c);
+}
+
+/* The way there is closed to the program, the directory itself is not. */
+void call_chdir_settle(struct call *c, long result)
+{
+    struct vnode *node = &c->place.node;
+    if (result == -EACCES)
+        c->give_fd = node->fs->ops.grab(node->fs, node);
 }
 
 /* getcwd(2), the system call: the length with the NUL. */

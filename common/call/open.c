@@ -1,6 +1,7 @@
 /* open, openat, creat, openat2: the program runs the call itself, on the real path. */
 #include "call/families.h"
 #include "base/sys.h"
+#include "vfs/access.h"
 
 #define MAX_ATTEMPTS 8
 #define TMPFILE_BIT  (O_TMPFILE & ~O_DIRECTORY)
@@ -66,6 +67,7 @@ static void open_new(struct call *c, u64 flags, bool tmpfile)
         return;
     }
     open_real(c, c->real, flags);
+    c->closed = call_may_be_closed(c);
     c->settle = true;
 }
 
@@ -136,7 +138,8 @@ static void open_existing(struct call *c, u64 flags)
         return;
     }
     open_real(c, c->real, flags & ~(u64)O_CREAT);
-    c->settle = node->top == 0;
+    c->closed = call_may_be_closed(c);
+    c->settle = c->closed || node->top == 0;
 }
 
 /* A directory of a layer, opened by the layer's own path, is marked with O_APPEND (which means
@@ -251,20 +254,73 @@ void call_openat2(struct call *c)
     open_with(c, c->how.flags, c->how.resolve);
 }
 
+/* The directory that holds the real path in c->real, with the session's rights; *name is its last
+ * name. */
+static int real_dir(struct call *c, const char **name)
+{
+    struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+                           .resolve = RESOLVE_NO_SYMLINKS};
+    size_t len = str_len(c->real);
+    *name = path_last(c->real, len);
+    memcpy(c->base, c->real, (size_t)(*name - c->real));
+    c->base[*name - c->real] = '\0';
+    return (int)SYS4(SYS_openat2, AT_FDCWD, c->base, &how, sizeof(how));
+}
+
+/* The program was refused on its way through a layer's directories, which the merged view lets it
+ * pass: what it wants is opened for it, with its own rights on the object itself. A descriptor or
+ * negative errno. */
+static int open_for(struct call *c, u64 flags, u64 mode)
+{
+    char path[SYS_FD_PATH];
+    struct vnode *node = &c->place.node;
+    bool make = c->pending.active && c->pending.len, wait = !(flags & (O_NONBLOCK | O_PATH));
+    const char *name;
+    if (!c->pending.active && !S_ISREG(node->st.st_mode) && !S_ISDIR(node->st.st_mode) &&
+        !(flags & O_PATH))
+        return -EACCES; /* opening a fifo or a device may wait, and more */
+    if ((flags & O_NOATIME) && !c->pending.active && access_owner(c->who, &node->st))
+        return -EPERM;
+    int at = make ? real_dir(c, &name) : node->fs->ops.grab(node->fs, node);
+    if (at < 0 || (flags & O_PATH))
+        return at;
+    if (!make)
+        flags &= ~(u64)(O_CREAT | O_EXCL | O_NOFOLLOW);
+    c->who->ops.assume(c->who);
+    int fd = sys_openat(at, make ? name : sys_fd_path(path, at),
+                        (int)(flags | O_CLOEXEC | O_NONBLOCK), (unsigned)mode);
+    c->who->ops.resume(c->who);
+    sys_close(at);
+    if (fd >= 0 && wait)
+        SYS3(SYS_fcntl, fd, F_SETFL, flags & ~(u64)O_NONBLOCK);
+    return fd;
+}
+
 void call_open_settle(struct call *c, long result)
 {
     u64 flags = O_CREAT | O_WRONLY | O_TRUNC;
-    if (c->row->handler == CALL_OPENAT2)
+    u64 mode = c->row->flags >= 0 ? c->arg[c->row->flags + 1] : c->arg[1];
+    if (c->row->handler == CALL_OPENAT2) {
         flags = c->how.flags;
-    else if (c->row->flags >= 0)
+        mode = c->how.mode;
+    } else if (c->row->flags >= 0) {
         flags = (u32)c->arg[c->row->flags];
+    }
+    if (result == -EACCES && c->closed) {
+        c->give_fd = open_for(c, flags, mode);
+        c->give_cloexec = flags & O_CLOEXEC;
+        c->result = result = c->give_fd < 0 ? c->give_fd : 0;
+    }
     if (c->pending.active) {
         struct vfs *fs = c->view->fs;
         int err = fs->ops.create_end(fs, c->who, &c->pending, result);
         if (err == -EEXIST && !(flags & O_EXCL)) {
             /* Somebody else made it: say it again, and open theirs. */
-            c->close_fd = result >= 0 ? (int)result : -1;
             c->restart = c->attempts < MAX_ATTEMPTS;
+        }
+        if (err && c->give_fd >= 0) {
+            sys_close(c->give_fd);
+            c->give_fd = -1;
         } else if (err) {
             c->close_fd = result >= 0 ? (int)result : -1;
         }
