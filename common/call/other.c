@@ -38,7 +38,18 @@ void call_watch(struct call *c)
         call_pass(c);
         return;
     }
-    if (!existing(c, follow ? WALK_FOLLOW : 0, false))
+    if (existing(c, follow ? WALK_FOLLOW : 0, false))
+        return;
+    /* What changes through the union changes in the upper: a watch on a lower object would never
+     * hear of it. */
+    struct vnode *node = &c->place.node;
+    bool watched = S_ISREG(node->st.st_mode) || S_ISDIR(node->st.st_mode);
+    int err = watched && !fan && !c->view->session->read_only
+                  ? node->fs->ops.copy_up(node->fs, c->who, node, SIZE_MAX)
+                  : 0;
+    if (err)
+        call_done(c, err);
+    else
         on_real_path(c);
 }
 
