@@ -3,6 +3,7 @@
 # a matrix of backend x style x user x linkage. The last line is "N passed, N failed[, N skipped]".
 set -euo pipefail
 cd "$(dirname "$0")/.."
+unset MAKEFLAGS MAKELEVEL MFLAGS MAKEOVERRIDES
 
 usage() {
     cat <<'USAGE'

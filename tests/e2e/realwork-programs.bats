@@ -4,7 +4,6 @@ load ../lib/fuss
 
 fixture() {
     RUN_TIMEOUT=120
-    unset PYTHONDONTWRITEBYTECODE
 }
 
 @test "python with its whole library in the lower" {

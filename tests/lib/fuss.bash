@@ -22,6 +22,10 @@ FUSS=$E2E_BIN/fuss
 PROG=$E2E_BIN/tests/$E2E_LINKAGE
 TREEHASH=$E2E_BIN/tests/static/treehash
 
+# Nothing of the caller's own session may colour a result.
+unset MAKEFLAGS MAKELEVEL MFLAGS MAKEOVERRIDES PYTHONDONTWRITEBYTECODE GIT_DIR GIT_WORK_TREE
+export LC_ALL=C
+
 setup() {
     T=$(mktemp -d "${E2E_TMP:-/tmp}/fe.XXXXXX")
     chmod 755 "$T"
