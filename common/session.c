@@ -1,4 +1,16 @@
 #include "session.h"
+#include "base/sys.h"
+
+static bool host_protects_symlinks(void)
+{
+    char word = '0';
+    int fd = sys_openat(AT_FDCWD, "/proc/sys/fs/protected_symlinks", O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    bool on = sys_read(fd, &word, 1) == 1 && word == '1';
+    sys_close(fd);
+    return on;
+}
 
 void session_init(struct session *s)
 {
@@ -7,6 +19,7 @@ void session_init(struct session *s)
     s->nlayers = 1;
     s->text_len = 1; /* offset 0 means "none" */
     s->guard = true;
+    s->protected_symlinks = host_protects_symlinks();
 }
 
 u32 session_add_text(struct session *s, const char *text)

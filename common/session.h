@@ -37,9 +37,10 @@ struct session {
     bool read_wh;   /* chardev style reads .wh. names too */
     bool guard;     /* layers by their own path are read-only (design: the layer-path guard) */
     bool trusted;   /* this session may write trusted.overlay.* (else user.overlay.*) */
-    u32 uid, gid;   /* whom the session's own layer work belongs to */
-    u32 nlayers;    /* 1 + number of lowers */
-    u32 mount;      /* offset of the canonical absolute virtual mountpoint */
+    bool protected_symlinks; /* fs.protected_symlinks of the host (proc(5)) is on */
+    u32 uid, gid;            /* whom the session's own layer work belongs to */
+    u32 nlayers;             /* 1 + number of lowers */
+    u32 mount;               /* offset of the canonical absolute virtual mountpoint */
     u32 mount_len;
     u32 work; /* offset of the canonical path of the private work directory; 0 = none */
     u32 nmasks;
@@ -62,7 +63,7 @@ static inline const char *session_layer_path(const struct session *s, unsigned l
     return s->text + s->layer[layer].path;
 }
 
-/* Starts an empty session record. */
+/* Starts an empty session record; what it says of the host is asked of the host. */
 void session_init(struct session *s);
 /* Adds a string to the pool; its offset, or 0 when the pool is full. Offset 0 is never given. */
 u32 session_add_text(struct session *s, const char *text);

@@ -223,6 +223,16 @@ static bool follow_last(const struct steps *w)
     return !w->last || (w->flags & WALK_FOLLOW) || (w->slash && !(w->flags & WALK_PARENT));
 }
 
+/* may_follow_link(): in a sticky directory that all may write, the last link of a path has to be
+ * the follower's own or that of the directory's owner. */
+static bool protected_link(const struct steps *w, const struct stat *dir, const struct stat *link)
+{
+    const mode_t open_to_all = S_ISVTX | S_IWOTH;
+    return w->view->session->protected_symlinks && w->last &&
+           (dir->st_mode & open_to_all) == open_to_all && link->st_uid != dir->st_uid &&
+           link->st_uid != w->who->ops.cred(w->who)->fsuid;
+}
+
 static int step_union(struct steps *w, const char *name, size_t n)
 {
     struct place *at = w->at;
@@ -231,6 +241,7 @@ static int step_union(struct steps *w, const char *name, size_t n)
     size_t len = at->len;
     /* The parent is needed again where the name turns out to be a symlink: remember its length. */
     size_t parent_len = node->len;
+    struct stat dir = node->st;
     int err = fs->ops.lookup(fs, node, name, n, node);
     if (err)
         return err;
@@ -239,6 +250,8 @@ static int step_union(struct steps *w, const char *name, size_t n)
             return -ENOENT;
         at->exists = false;
     } else if (vnode_is_link(node) && follow_last(w)) {
+        if (protected_link(w, &dir, &node->st))
+            return -EACCES;
         long got = fs->ops.readlink(fs, node, w->todo, (size_t)(w->rest - w->todo));
         if (got < 0)
             return (int)got;

@@ -539,6 +539,52 @@ static void test_search_permission(void **state)
     close_world(&w);
 }
 
+/* Links that somebody else put into a directory for all are not followed, where the host says so.
+ */
+static void test_protected_links(void **state)
+{
+    static const struct {
+        u32 uid;
+        const char *path;
+        bool refused;
+    } c[] = {
+        {0, "s/theirs", true},   {0, "s/mine", false},     {4711, "s/theirs", false},
+        {4711, "s/mine", false}, {4712, "s/theirs", true}, {4712, "s/mine", false},
+        {0, "s/theirs/", true},  {0, "s/theirs/f", false}, {0, "o/theirs", false},
+        {0, "tos", true},        {0, "tos/f", false},
+    };
+    struct world w;
+    char path[160];
+    (void)state;
+    open_world(&w, true);
+    shell("cd %s/l1 && mkdir s o && chmod 1777 s && chmod 777 o && ln -s ../d s/mine && "
+          "ln -s ../d s/theirs && ln -s ../d o/theirs && chown -h 4711 s/theirs o/theirs && "
+          "ln -s s/theirs tos",
+          w.top);
+    for (int on = 0; on < 2; on++) {
+        w.s->protected_symlinks = on;
+        for (size_t i = 0; i < ARRAY_LEN(c); i++) {
+            be(&w, c[i].uid);
+            snprintf(path, sizeof(path), "%s/%s", w.mount, c[i].path);
+            int err = walk(&w.view, &w.who.c, "/", path, WALK_FOLLOW, w.place);
+            if (err != (on && c[i].refused ? -EACCES : 0))
+                fail_msg("%s by %u: %d", c[i].path, c[i].uid, err);
+            assert_int_equal(walk(&w.view, &w.who.c, "/", path, 0, w.place),
+                             on && c[i].refused && path[strlen(path) - 1] == '/' ? -EACCES : 0);
+        }
+    }
+    /* and as this host has it, the kernel says the same */
+    struct session *fresh = malloc(sizeof(*fresh));
+    session_init(fresh);
+    w.s->protected_symlinks = fresh->protected_symlinks;
+    free(fresh);
+    for (size_t i = 0; i < ARRAY_LEN(c); i++) {
+        be(&w, c[i].uid);
+        same(&w, w.mount, c[i].path, 0, 0);
+    }
+    close_world(&w);
+}
+
 /* Random walks: what nobody thought of. */
 static void test_random(void **state)
 {
@@ -896,6 +942,7 @@ int main(void)
         cmocka_unit_test(test_resolve_flags),
         cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_search_permission),
+        cmocka_unit_test(test_protected_links),
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_magic_links),
         cmocka_unit_test(test_descriptors),
