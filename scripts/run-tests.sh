@@ -12,6 +12,8 @@ usage: scripts/run-tests.sh [--build DIR] [--unit] [--checks] [--e2e] [--full]
 USAGE
 }
 
+# One block, so that bash has read all of it before it starts: the file may change meanwhile.
+{
 BUILD=build UNIT='' CHECKS='' E2E='' FULL='' FILES='*' JOBS=2 COMBOS=()
 args=("$@")
 while [ $# -gt 0 ]; do
@@ -134,6 +136,7 @@ prepare() {
 }
 
 # One job: one file in one combination. Its TAP goes to results/.
+# shellcheck disable=SC2317 # called through xargs
 run_job() {
     local combo=$1 file=$2 tags=() b s u l
     local log
@@ -214,4 +217,5 @@ echo "took $((SECONDS - started)) s"
 summary="$passed passed, $failed failed"
 [ $skipped = 0 ] || summary+=", $skipped skipped"
 echo "$summary"
-[ $failed = 0 ]
+exit $((failed > 0))
+}
