@@ -13,7 +13,7 @@
 
 #define STALE_MAX  64
 #define KCMP_FILE  0
-#define KEPT_FLAGS (O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME)
+#define ONCE_FLAGS (O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY) /* meant for the first open alone */
 
 bool repoint_due(const struct task *t)
 {
@@ -129,7 +129,7 @@ static long open_twin(struct talk *k, int fd)
     u64 addr = path_in_scratch(k, real);
     if (!addr)
         return k->t->has_status ? -ESRCH : -ENOMEM;
-    long twin = say(k, SYS_openat, (u64)AT_FDCWD, addr, (u64)(flags & KEPT_FLAGS) | O_CLOEXEC, 0);
+    long twin = say(k, SYS_openat, (u64)AT_FDCWD, addr, (u64)(flags & ~ONCE_FLAGS) | O_CLOEXEC, 0);
     if (twin < 0)
         return twin;
     mine = who->ops.fd_get(who, (int)twin);

@@ -36,8 +36,8 @@ void exec_settle(struct task *t, struct call *c, long result);
 void exec_event(struct task *t);
 /* At a seccomp stop with t->comm set. True where the call has been put off: it will trap again. */
 bool exec_name(struct task *t);
-/* True where the program runs under a seccomp filter of its own, which would judge, and may kill for,
- * a call that it is made to execute. */
+/* True where the program runs under a seccomp filter of its own, which would judge, and may kill
+ * for, a call that it is made to execute. */
 bool filters_itself(struct task *t);
 
 /* unix.c: CALL_BIND CALL_CONNECT CALL_SENDMSG CALL_SOCKNAME */

@@ -3,7 +3,9 @@
 #include "call/families.h"
 #include "base/sys.h"
 
-#define CHUNK 4096
+#define CHUNK       4096
+#define SPARE_BYTES 65536 /* listings up to this size leave their memory to the next */
+#define DONE_KEPT   16    /* listings read to their end that stay for a while */
 
 /* linux_dirent64 as the kernel lays it out; the older form keeps d_type in its last byte. */
 struct dirent_head {
@@ -32,64 +34,93 @@ static void put_record(u8 *at, const struct listing_entry *e, s64 off, size_t si
     }
 }
 
+/* Gives the snapshot up; its memory may serve the next one. */
 static void drop(struct dirs *d, struct dir_snapshot *s)
 {
-    d->bytes -= s->list.size;
-    listing_free(&s->list);
+    if (listing_bytes(&s->list) > SPARE_BYTES) {
+        d->bytes -= listing_bytes(&s->list);
+        listing_free(&s->list);
+    }
     s->serial = 0;
 }
 
-/* A free place: listings read to their end go first, then the longest unused. */
+/* A place for a new listing. Those read to their end go first, but not at once (a program may seek
+ * back), then the longest unused. */
 static struct dir_snapshot *make_room(struct dirs *d)
 {
-    struct dir_snapshot *best = NULL;
+    struct dir_snapshot *spare = NULL, *oldest = NULL;
+    u32 done = 0;
     for (u32 i = 0; i < DIRS_MAX; i++) {
         struct dir_snapshot *s = &d->snap[i];
-        if (!s->serial)
-            return s;
-        if (!best || (s->done && !best->done) || (s->done == best->done && s->used < best->used))
-            best = s;
+        if (!s->serial) {
+            if (!spare || s->list.bytes)
+                spare = s;
+            continue;
+        }
+        done += s->done;
+        if (!oldest || (s->done && !oldest->done) ||
+            (s->done == oldest->done && s->used < oldest->used))
+            oldest = s;
     }
-    drop(d, best);
-    return best;
+    if (spare && (spare->list.bytes || done < DONE_KEPT))
+        return spare;
+    drop(d, oldest);
+    return oldest;
 }
 
-static struct dir_snapshot *find(struct dirs *d, u32 serial)
+static struct dir_snapshot *find(struct dirs *d, s64 pos, const struct stat *st)
 {
-    for (u32 i = 0; i < DIRS_MAX; i++) {
-        if (d->snap[i].serial == serial)
-            return &d->snap[i];
+    u32 serial = (u32)(pos >> 32);
+    for (u32 i = 0; pos > 0 && serial && i < DIRS_MAX; i++) {
+        struct dir_snapshot *s = &d->snap[i];
+        if (s->serial == serial && s->ino == st->st_ino && s->dev == st->st_dev)
+            return s;
     }
     return NULL;
 }
 
-static int build(struct call *c, struct dir_snapshot **out)
+static u64 structure_now(const struct call *c)
+{
+    const u64 *structure = c->view->fs->structure;
+    return structure ? __atomic_load_n(structure, __ATOMIC_ACQUIRE) : 0;
+}
+
+static void keep_within_bounds(struct dirs *d, const struct dir_snapshot *newest)
+{
+    while (d->bytes > DIRS_BYTES_MAX) {
+        struct dir_snapshot *old = NULL;
+        for (u32 i = 0; i < DIRS_MAX; i++) {
+            struct dir_snapshot *o = &d->snap[i];
+            if (o->list.bytes && o != newest && (!old || o->used < old->used))
+                old = o;
+        }
+        if (!old)
+            return;
+        d->bytes -= listing_bytes(&old->list);
+        listing_free(&old->list);
+        old->serial = 0;
+    }
+}
+
+static int build(struct call *c, const struct stat *st, struct dir_snapshot **out)
 {
     struct dirs *d = c->dirs;
     struct dir_snapshot *s = make_room(d);
-    memset(&s->list, 0, sizeof(s->list));
+    d->bytes -= listing_bytes(&s->list);
+    listing_reset(&s->list);
     int err = c->view->fs->ops.list(c->view->fs, &c->place.node, &s->list);
-    if (err) {
-        listing_free(&s->list);
+    d->bytes += listing_bytes(&s->list);
+    if (err)
         return err;
-    }
     if (++d->serial >= INT32_MAX)
         d->serial = 1;
     s->serial = d->serial;
     s->done = false;
-    d->bytes += s->list.size;
-    while (d->bytes > DIRS_BYTES_MAX) {
-        s->used = ++d->clock;
-        struct dir_snapshot *old = NULL;
-        for (u32 i = 0; i < DIRS_MAX; i++) {
-            struct dir_snapshot *o = &d->snap[i];
-            if (o->serial && o != s && (!old || o->used < old->used))
-                old = o;
-        }
-        if (!old)
-            break;
-        drop(d, old);
-    }
+    s->used = ++d->clock;
+    s->dev = st->st_dev;
+    s->ino = st->st_ino;
+    s->structure = structure_now(c);
+    keep_within_bounds(d, s);
     *out = s;
     return 0;
 }
@@ -121,18 +152,9 @@ static long give(struct call *c, const struct dir_snapshot *s, u32 *index, u64 a
     return (long)total;
 }
 
-static long read_dir(struct call *c, int fd, s64 pos)
+static long read_dir(struct call *c, int fd, s64 pos, struct dir_snapshot *s)
 {
-    struct dir_snapshot *s = NULL;
     u32 index = (u32)pos;
-    if (pos > 0)
-        s = find(c->dirs, (u32)(pos >> 32));
-    if (!s) {
-        /* f_pos 0, or a snapshot that had to go: look again, and go on behind as many names. */
-        int err = build(c, &s);
-        if (err)
-            return err;
-    }
     s->used = ++c->dirs->clock;
     if (index >= s->list.count) {
         s->done = true;
@@ -146,28 +168,46 @@ static long read_dir(struct call *c, int fd, s64 pos)
     return n > 0 && pos < 0 ? pos : n;
 }
 
+/* 1: not a directory of the union. */
+static long list(struct call *c, int fd, const struct stat *st)
+{
+    s64 pos = sys_lseek(fd, 0, SEEK_CUR); /* -EBADF of an O_PATH descriptor */
+    struct dir_snapshot *s = find(c->dirs, pos, st);
+    if (s && st->st_nlink && c->view->fs->structure && s->structure == structure_now(c))
+        return read_dir(c, fd, pos, s);
+    int err = walk_fd(c->view, c->who, c->fd, &c->place);
+    if (err)
+        return err;
+    if (!c->place.in_union)
+        return 1;
+    if (pos < 0)
+        return pos;
+    if (!c->place.exists)
+        return -ENOENT;
+    if (!s) {
+        /* f_pos 0, or a snapshot that had to go: look again, and go on behind as many names. */
+        err = build(c, st, &s);
+        if (err)
+            return err;
+    }
+    return read_dir(c, fd, pos, s);
+}
+
 void call_getdents(struct call *c)
 {
     struct stat st;
     c->by_fd = true;
     c->fd = (int)c->arg[0];
-    int err = c->who->ops.fd_stat(c->who, c->fd, &st);
-    if (!err && S_ISDIR(st.st_mode))
-        err = walk_fd(c->view, c->who, c->fd, &c->place);
-    if (err || !S_ISDIR(st.st_mode) || !c->place.in_union) {
-        if (err)
-            call_done(c, err);
-        else
-            call_pass(c);
-        return;
-    }
     int fd = c->who->ops.fd_get(c->who, c->fd);
-    if (fd < 0) {
-        call_done(c, fd);
-        return;
-    }
-    s64 pos = sys_lseek(fd, 0, SEEK_CUR); /* -EBADF of an O_PATH descriptor */
-    long n = pos < 0 ? pos : c->place.exists ? read_dir(c, fd, pos) : -ENOENT;
-    c->who->ops.fd_put(c->who, fd);
-    call_done(c, n);
+    long n = fd < 0 ? fd : c->who->ops.fd_stat(c->who, c->fd, &st);
+    if (n == 0 && S_ISDIR(st.st_mode))
+        n = list(c, fd, &st);
+    else if (n == 0)
+        n = 1;
+    if (fd >= 0)
+        c->who->ops.fd_put(c->who, fd);
+    if (n == 1)
+        call_pass(c);
+    else
+        call_done(c, n);
 }

@@ -12,9 +12,11 @@
 #define DIRS_BYTES_MAX ((size_t)256 << 20)
 
 struct dir_snapshot {
-    u32 serial; /* 0 = free */
-    bool done;  /* read to its end: the first to go */
-    u64 used;   /* clock of the last use */
+    u32 serial;    /* 0 = free */
+    bool done;     /* read to its end: the first to go */
+    u64 used;      /* clock of the last use */
+    u64 dev, ino;  /* of the real directory whose f_pos carries the serial */
+    u64 structure; /* vfs.structure when it was made: the directory still has its name */
     struct listing list;
 };
 

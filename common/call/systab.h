@@ -83,8 +83,9 @@ enum call_want {
 #define SYS_EMPTY_PATH 0x0010 /* takes AT_EMPTY_PATH in its flags argument */
 #define SYS_REMOVEDIR  0x0020 /* rmdir: behaves as unlinkat(AT_REMOVEDIR) */
 #define SYS_SETTLE     0x0040 /* may need a look at the result (exit stop) */
-#define SYS_SUPERVISOR 0x0080 /* only the supervisor serves it; the in-process side re-issues it   \
-                               */
+#define SYS_SUPERVISOR                                                                             \
+    0x0080 /* only the supervisor serves it; the in-process side re-issues it                      \
+            */
 #define SYS_OLD_STRUCT    0x0100 /* older argument layout: getdents' linux_dirent, utime's utimbuf */
 #define SYS_TIMEVAL       0x0200 /* times are struct timeval */
 #define SYS_XATTR_ARGS    0x0400 /* value, size and flags come in struct xattr_args */
@@ -92,8 +93,9 @@ enum call_want {
 #define SYS_FLAG_FOLLOW   0x1000 /* flag AT_SYMLINK_FOLLOW (0x400) turns following on */
 #define SYS_ARG_FILTER    0x2000 /* trapped only for the argument values listed in filter.def */
 
-#define SYS_EMPTY_IS_FD 0x4000 /* an empty path means the descriptor, no flag needed (readlinkat)  \
-                                */
+#define SYS_EMPTY_IS_FD                                                                            \
+    0x4000 /* an empty path means the descriptor, no flag needed (readlinkat)                      \
+            */
 
 #define SYS_NAME_MAX 24
 

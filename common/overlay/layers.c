@@ -117,6 +117,9 @@ void overlay_fini(struct overlay *o)
     if (o->work_fd >= 0)
         sys_close(o->work_fd);
     o->work_fd = -1;
+    if (o->list_memory)
+        sys_unmap(o->list_memory, LIST_MEMORY);
+    o->list_memory = NULL;
     if (o->text)
         sys_unmap(o->text, o->text_size);
     o->text = NULL;

@@ -340,6 +340,8 @@ bool overlay_lower_has(struct overlay *o, const struct vnode *node)
     layer_set left = lowers_of(node->dir_layers);
     struct wanted w = {.path = node->path, .dir = dir, .safe = true};
     struct stat st;
+    if (vnode_exists(node) && node->top > 0)
+        return true; /* it is a lower's itself */
     w.name = path_last(node->path, node->len);
     memcpy(dir, node->path, node->len + 1);
     path_pop(dir, node->len);

@@ -18,6 +18,8 @@
 
 #define ORIGINS_MAX     4096 /* session table of upper inodes that stand for a lower one */
 #define RELOCATIONS_MAX 1024
+#define LIST_BUFFER     32768 /* bytes of one getdents64 */
+#define LIST_MEMORY     (LIST_BUFFER + sizeof(struct vnode))
 #define TICKETS_MAX     256
 #define OPAQUE_MAX      8192 /* lower directories whose opacity is remembered; a power of two */
 
@@ -65,8 +67,9 @@ struct overlay {
     struct {
         u64 hash; /* of the path being created, 0 = free */
     } ticket[TICKETS_MAX];
-    u64 progress; /* counts finished creations: whoever waits looks again when it moved */
-    char *text;   /* pool for relocation paths (anonymous memory) */
+    u64 progress;    /* counts finished creations: whoever waits looks again when it moved */
+    u8 *list_memory; /* of overlay_list, kept from one to the next */
+    char *text;      /* pool for relocation paths (anonymous memory) */
     u32 text_len, text_size;
 };
 

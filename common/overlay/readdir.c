@@ -3,8 +3,6 @@
 #include "base/sys.h"
 #include <dirent.h>
 
-#define BUFFER 32768
-
 struct dirent64_raw {
     u64 ino;
     s64 off;
@@ -117,7 +115,7 @@ static int open_listed(struct overlay *o, unsigned layer, const char *rel)
 static int read_layer(struct merge *m, int fd, u8 *buf)
 {
     long n;
-    while ((n = sys_getdents64(fd, buf, BUFFER)) > 0) {
+    while ((n = sys_getdents64(fd, buf, LIST_BUFFER)) > 0) {
         for (long at = 0; at < n && !(m->probe && m->found);) {
             const struct dirent64_raw *e = (const void *)(buf + at);
             int r = add_entry(m, fd, e);
@@ -180,11 +178,10 @@ static int add_dots(struct merge *m)
 
 static int merge_layers(struct merge *m)
 {
-    size_t size = BUFFER + sizeof(struct vnode);
-    u8 *memory = sys_map(size);
+    u8 *memory = m->o->list_memory ? m->o->list_memory : sys_map(LIST_MEMORY);
     if (!memory)
         return -ENOMEM;
-    m->child = (struct vnode *)(memory + BUFFER);
+    m->child = (struct vnode *)(memory + LIST_BUFFER);
     int r = m->probe ? 0 : add_dots(m);
     layer_set left = m->dir->layers;
     for (unsigned i = 0; r >= 0 && left && !(m->probe && m->found); i++) {
@@ -195,7 +192,7 @@ static int merge_layers(struct merge *m)
         m->deeper = left != 0;
         r = add_layer(m, memory);
     }
-    sys_unmap(memory, size);
+    m->o->list_memory = memory; /* the next listing needs it again */
     listing_seal(m->out);
     return r < 0 ? r : 0;
 }

@@ -129,10 +129,19 @@ void listing_seal(struct listing *l)
             l->offset[out++] = l->offset[i];
     }
     l->count = out;
+}
+
+void listing_reset(struct listing *l)
+{
+    l->used = 0;
+    l->count = 0;
     if (l->hash)
-        sys_unmap(l->hash, l->buckets * sizeof(u32));
-    l->hash = NULL;
-    l->buckets = 0;
+        memset(l->hash, 0, l->buckets * sizeof(u32));
+}
+
+size_t listing_bytes(const struct listing *l)
+{
+    return l->size + (l->slots + l->buckets) * sizeof(u32);
 }
 
 const struct listing_entry *listing_at(const struct listing *l, u32 index)

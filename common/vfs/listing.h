@@ -18,7 +18,7 @@ struct listing {
     size_t used, size;
     u32 *offset; /* of entry i in bytes */
     u32 count, slots;
-    u32 *hash; /* name -> index + 1, open addressing; dropped by listing_seal */
+    u32 *hash; /* name -> index + 1, open addressing; of no use once sealed */
     u32 buckets;
 };
 
@@ -27,8 +27,12 @@ struct listing {
 int listing_add(struct listing *l, const char *name, size_t len, u64 ino, u8 type, bool hidden);
 /* The entry of a name, hidden or not; NULL. Only before listing_seal. */
 struct listing_entry *listing_find(struct listing *l, const char *name, size_t len);
-/* Drops hidden entries and the hash. Afterwards entries are 0 .. count - 1 for good. */
+/* Drops hidden entries. Afterwards entries are 0 .. count - 1 for good. */
 void listing_seal(struct listing *l);
+/* Empties a listing for new names, keeping its memory. */
+void listing_reset(struct listing *l);
+/* Bytes of memory that it holds. */
+size_t listing_bytes(const struct listing *l);
 const struct listing_entry *listing_at(const struct listing *l, u32 index);
 void listing_free(struct listing *l);
 

@@ -111,9 +111,7 @@ static int pass_identify(struct vfs *fs UNUSED, int fd UNUSED, struct stat *st U
     return 0;
 }
 
-static void pass_opened(struct vfs *fs UNUSED, const struct stat *st UNUSED)
-{
-}
+static void pass_opened(struct vfs *fs UNUSED, const struct stat *st UNUSED) {}
 
 static bool pass_replaced(struct vfs *fs UNUSED, const struct stat *st UNUSED)
 {
