@@ -65,6 +65,8 @@ void call_symlink(struct call *c)
 /* The mountpoint is a name of the host's directory above it, and busy. */
 static int remove_mountpoint(struct call *c, bool dir)
 {
+    if (!dir && c->place.slash)
+        return -EISDIR; /* told by the path alone */
     memcpy(c->said2, c->place.path, c->place.len + 1);
     path_pop(c->said2, c->place.len);
     c->who->ops.assume(c->who);
@@ -207,12 +209,10 @@ void call_link(struct call *c)
                                                                 : call_resolve(c, call_follow(c));
     struct place *from = &c->place, *to = &c->place2;
     int fd = c->by_fd ? c->fd : from->magic_fd;
-    if (!err && from->in_union && !from->exists && fd < 0)
-        err = -ENOENT; /* the source is looked at first */
+    if (!err && !from->exists && !from->removed && fd < 0)
+        err = from->host_error ? from->host_error : -ENOENT; /* the source is looked at first */
     if (!err)
         err = call_resolve2(c, WALK_PARENT);
-    if (!err && to->in_union && !from->in_union && !from->exists && fd < 0)
-        err = from->host_error ? from->host_error : -ENOENT;
     if (!err && from->in_union && !to->in_union)
         err = to->host_error;
     if (err) {

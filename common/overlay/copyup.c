@@ -131,7 +131,7 @@ static int copy_file(struct overlay *o, int dir, const char *name, const struct 
         r = copy_data(in, out, &st, size_hint);
     bool origin = st.st_nlink == 1;
     if (r == 0)
-        r = copy_attributes(o, in, &st, out, origin);
+        r = copy_attributes(o, in, &st, out, true);
     if (r == 0)
         r = publish(o, out, named ? temp : NULL, dir, name, origin);
     if (r < 0 && named)
@@ -173,7 +173,7 @@ static int copy_special(struct overlay *o, int dir, const char *name, const stru
     if (r == 0) {
         bool origin = st.st_nlink == 1;
         int fd = sys_openat(o->work_fd, temp, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
-        r = fd < 0 ? fd : copy_attributes(o, low, &st, fd, origin);
+        r = fd < 0 ? fd : copy_attributes(o, low, &st, fd, true);
         if (r == 0)
             r = publish(o, fd, temp, dir, name, origin);
         if (fd >= 0)

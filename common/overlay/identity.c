@@ -35,7 +35,7 @@ static bool carries_mark(mode_t mode)
 static bool in_table(struct overlay *o, struct stat *st)
 {
     struct origin_entry *e = slot_of(o, st->st_dev, st->st_ino, false);
-    if (!e || !e->shown_ino)
+    if (!e || !e->shown_ino || e->copy)
         return false;
     st->st_dev = e->shown_dev;
     st->st_ino = e->shown_ino;
@@ -137,17 +137,17 @@ bool overlay_copy_of(struct overlay *o, const struct vnode *node, const struct s
 {
     char path[SYS_FD_PATH];
     struct origin_mark mark;
-    struct stat st = node->st;
-    if (!carries_mark(st.st_mode)) /* of an original with more names nothing is kept */
-        return in_table(o, &st) ? dev_ino_equal(&st, low) : low->st_nlink > 1;
-    int fd = overlay_open_in(o, 0, node->path, 0);
-    if (fd < 0)
-        return false;
-    bool marked = read_mark(o, sys_fd_path(path, fd), true, &mark);
-    sys_close(fd);
-    if (marked)
-        return mark.dev == low->st_dev && mark.ino == low->st_ino;
-    return in_table(o, &st) ? dev_ino_equal(&st, low) : false;
+    if (carries_mark(node->st.st_mode)) {
+        int fd = overlay_open_in(o, 0, node->path, 0);
+        if (fd < 0)
+            return false;
+        bool marked = read_mark(o, sys_fd_path(path, fd), true, &mark);
+        sys_close(fd);
+        if (marked)
+            return mark.dev == low->st_dev && mark.ino == low->st_ino;
+    }
+    const struct origin_entry *e = slot_of(o, node->st.st_dev, node->st.st_ino, false);
+    return e && e->shown_ino == low->st_ino && e->shown_dev == low->st_dev;
 }
 
 /* The layer that the descriptor's object lies in, -1 where it is none of ours, -ENAMETOOLONG where
@@ -213,12 +213,13 @@ int overlay_set_origin(struct overlay *o, int fd, const struct stat *up, const s
         if (r == 0 || r == -ENOSPC || r == -EDQUOT || r == -EIO)
             return r;
     }
-    struct origin_entry *e = shown ? slot_of(o, up->st_dev, up->st_ino, true) : NULL;
+    struct origin_entry *e = slot_of(o, up->st_dev, up->st_ino, true);
     if (e)
         *e = (struct origin_entry){.dev = up->st_dev,
                                    .ino = up->st_ino,
                                    .shown_dev = low->st_dev,
-                                   .shown_ino = low->st_ino};
+                                   .shown_ino = low->st_ino,
+                                   .copy = !shown};
     return 0;
 }
 

@@ -29,6 +29,7 @@ struct index; /* overlay/index.h */
 struct origin_entry {
     u64 dev, ino;             /* of the upper object, 0/0 = free */
     u64 shown_dev, shown_ino; /* of the lower object it was copied from */
+    bool copy;                /* which had more names and goes on showing it: not shown */
 };
 
 /* A lower directory that was renamed away (to_fd >= 0: O_PATH on its upper copy) or removed
