@@ -211,12 +211,16 @@ void call_truncate(struct call *c)
 {
     char path[SYS_FD_PATH];
     s64 length = (s64)c->arg[c->row->aux];
+    struct stat st;
     if (length < 0) {
         call_done(c, -EINVAL);
         return;
     }
     int err = call_resolve(c, WALK_FOLLOW);
     struct vnode *node = &c->place.node;
+    if (!err && !c->place.in_union && c->place.removed &&
+        sys_fstatat(AT_FDCWD, c->place.path, &st, 0) == 0 && S_ISDIR(st.st_mode))
+        err = -EISDIR;
     if (!err && !c->place.in_union) {
         call_outside(c, true);
         return;

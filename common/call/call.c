@@ -56,8 +56,8 @@ const char *place_words(struct place *p)
 
 void call_outside(struct call *c, bool changes)
 {
-    if (changes && c->place.guard_layer >= 0)
-        call_done(c, -EROFS);
+    if (changes && c->place.guard_layer >= 0) /* a removed lower object: never to be copied up */
+        call_done(c, c->place.removed && !c->view->session->read_only ? -EEXIST : -EROFS);
     else if (c->place.crossed && !c->by_fd)
         call_rewrite_path(c, c->row->path, place_words(&c->place));
     else

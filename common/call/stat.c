@@ -64,19 +64,32 @@ static bool names_fd_only(struct call *c)
     return c->by_fd;
 }
 
+/* Resolves the name. True where only a descriptor tells what is meant: by its number, or (own
+ * /proc/self/fd/N) because its object has no name any more. */
+static bool resolve_stat(struct call *c, int *err)
+{
+    *err = 0;
+    if (names_fd_only(c))
+        return true;
+    *err = call_resolve(c, call_follow(c));
+    if (*err || c->place.in_union || !c->place.removed || c->place.magic_fd < 0)
+        return false;
+    c->fd = c->place.magic_fd;
+    return true;
+}
+
 void call_stat(struct call *c)
 {
     struct stat st;
     int err;
     memset(&st, 0, sizeof(st));
-    if (names_fd_only(c)) {
+    if (resolve_stat(c, &err)) {
         err = stat_by_fd(c, &st);
         if (err > 0) {
             call_pass(c);
             return;
         }
     } else {
-        err = call_resolve(c, call_follow(c));
         if (!err && (!c->place.in_union || (c->by_fd && !c->place.exists))) {
             call_outside(c, false);
             return;
@@ -114,7 +127,7 @@ void call_statx(struct call *c)
     int sync = (int)(call_flags(c) & AT_STATX_SYNC_TYPE);
     int err, fd;
     memset(&stx, 0, sizeof(stx));
-    if (names_fd_only(c)) {
+    if (resolve_stat(c, &err)) {
         err = stat_by_fd(c, &st);
         if (err > 0) {
             call_pass(c);
@@ -132,7 +145,6 @@ void call_statx(struct call *c)
                 c->who->ops.fd_put(c->who, fd);
         }
     } else {
-        err = call_resolve(c, call_follow(c));
         if (!err && (!c->place.in_union || (c->by_fd && !c->place.exists))) {
             call_outside(c, false);
             return;

@@ -244,6 +244,13 @@ void overlay_note_opened(struct vfs *fs, const struct stat *low)
     *word |= bit;
 }
 
+bool overlay_was_opened(struct overlay *o, const struct stat *low)
+{
+    u64 bit;
+    const u64 *word = hash_word(o->opened, low, &bit);
+    return (*word & bit) != 0;
+}
+
 void overlay_note_copied(struct overlay *o, const struct stat *low)
 {
     u64 bit;

@@ -160,6 +160,7 @@ bool overlay_has_origin(struct overlay *o, int fd);
 int overlay_set_origin(struct overlay *o, int fd, const struct stat *up, const struct stat *low);
 /* Notes that a lower file was opened for reading. */
 void overlay_note_opened(struct vfs *fs, const struct stat *low);
+bool overlay_was_opened(struct overlay *o, const struct stat *low);
 /* Notes that the lower file was copied up, and asks it. */
 void overlay_note_copied(struct overlay *o, const struct stat *low);
 bool overlay_replaced(struct vfs *fs, const struct stat *st);

@@ -4,6 +4,8 @@
 
 #define KNOWN_FLAGS (RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)
 
+#define FILES_FOLLOWED (RELOCATIONS_MAX / 4) /* directories have the rest */
+
 struct move {
     struct vnode *from, *to;
     unsigned flags;
@@ -278,13 +280,26 @@ static void touch_both(struct overlay *o, const struct move *m)
     change_touch(o, m->to->path, m->to->len);
 }
 
+/* A copy of a lower file that somebody may still have open. */
+static bool was_opened(struct overlay *o, int fd)
+{
+    struct stat st, low;
+    if (sys_fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return false;
+    low = st;
+    overlay_show_identity(o, fd, &low);
+    return !dev_ino_equal(&st, &low) && overlay_was_opened(o, &low);
+}
+
 /* Lower directories stay where they are: whoever has one open is led to its upper twin. */
-static void follow(struct overlay *o, struct spot *spot, const char *old, bool merged)
+static void follow(struct overlay *o, struct spot *spot, const char *old, bool merged, bool lower)
 {
     int fd = open_child(spot);
     if (fd < 0)
         return;
     if (merged)
+        overlay_relocate(o, old, fd);
+    else if (lower && o->norelocs < FILES_FOLLOWED && was_opened(o, fd))
         overlay_relocate(o, old, fd);
     if (overlay_has_origin(o, fd))
         mark_impure(o, spot->dir);
@@ -325,9 +340,9 @@ static int perform(struct overlay *o, struct caller *who, struct move *m)
         return r;
     }
     clean_target(o, m, &way);
-    follow(o, &m->dst, m->from->path, m->from_merged);
+    follow(o, &m->dst, m->from->path, m->from_merged, m->from_lower);
     if (m->exchange)
-        follow(o, &m->src, m->to->path, m->to_merged);
+        follow(o, &m->src, m->to->path, m->to_merged, m->to_lower);
     else if (m->to_merged)
         overlay_relocate(o, m->to->path, -1);
     if (m->drops)
