@@ -119,6 +119,35 @@ static void copied_up(void **state UNUSED)
     finish(&t);
 }
 
+/* The copy of one of a file's names shows another inode, and is found all the same. */
+static void one_name_of_many(void **state UNUSED)
+{
+    static const char *const name[] = {"d/f", "d/link"};
+    struct twin t;
+    struct vnode n, m;
+    make_layers(&t);
+    must(link(twin_path(&t, 1, "d/f").k, twin_path(&t, 1, "d/f2").k), "link");
+    must(symlink("x", twin_path(&t, 1, "d/link").k), "symlink");
+    must(link(twin_path(&t, 1, "d/link").k, twin_path(&t, 1, "d/link2").k), "link");
+    for (size_t i = 0; i < ARRAY_LEN(name); i++) {
+        struct stat low = real_stat(&t, 1, name[i]), st;
+        node(&t, name[i], &n);
+        assert_int_equal(overlay_copy_up(&t.o->vfs, &the_caller, &n, UINT64_MAX), 0);
+        is_at(&t, 1, name[i], &low, name[i]);
+        assert_int_equal(overlay_getattr(&t.o->vfs, &n, &st), 0);
+        assert_false(dev_ino_equal(&st, &low));
+        /* another object of that name is not it */
+        assert_int_equal(overlay_unlink(&t.o->vfs, &the_caller, &n), 0);
+        is_gone(&t, 1, name[i], &low, name[i]);
+        node(&t, name[i], &m);
+        int r = i ? overlay_symlink(&t.o->vfs, &the_caller, &m, "y")
+                  : overlay_mknod(&t.o->vfs, &the_caller, &m, S_IFREG | 0644, 0);
+        assert_int_equal(r, 0);
+        is_gone(&t, 1, name[i], &low, name[i]);
+    }
+    finish(&t);
+}
+
 static void renamed_directory(void **state UNUSED)
 {
     struct twin t;
@@ -178,9 +207,8 @@ static void removed_directory(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(visible_as_it_lies),
-        cmocka_unit_test(copied_up),
-        cmocka_unit_test(renamed_directory),
+        cmocka_unit_test(visible_as_it_lies), cmocka_unit_test(copied_up),
+        cmocka_unit_test(one_name_of_many),   cmocka_unit_test(renamed_directory),
         cmocka_unit_test(removed_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
