@@ -17,6 +17,7 @@ struct steps {
     bool powerful;    /* search permission needs no look */
     bool native;      /* so far the kernel, given the program's words, stands where the walk does */
     bool last, slash; /* of the component at hand */
+    bool trailing;    /* it belongs to the text of a link that the path ended in */
     char *rest;       /* in todo */
     char todo[2 * PATH_MAX];
 };
@@ -154,6 +155,7 @@ static int through_magic(struct steps *w, size_t n)
         return -EXDEV;
     if (++w->links > LINKS_MAX)
         return -ELOOP;
+    w->trailing |= w->last;
     if (str_eq(rest, "exe") && (int)pid == w->who->tgid) {
         long m = w->who->ops.exe(w->who, w->todo, PATH_MAX);
         if (m > 0)
@@ -190,6 +192,7 @@ static int through_link(struct steps *w, size_t n)
     if (n == 0)
         return -ENOENT;
     bool absolute = w->todo[0] == '/', in = w->at->in_union;
+    w->trailing |= w->last;
     int err = prepend(w, n);
     if (err || !absolute)
         return err;
@@ -420,7 +423,8 @@ static int step(struct steps *w)
         return -ENAMETOOLONG;
     if (w->last) {
         at->slash = w->slash;
-        at->last = LAST_NAME;
+        if (!w->trailing)
+            at->last = LAST_NAME;
         at->parent_in = at->in_union;
     }
     bool dot = is_dot(name, n), dotdot = is_dotdot(name, n);
@@ -431,7 +435,8 @@ static int step(struct steps *w)
     if (dot || dotdot) {
         if (w->last) {
             at->slash = true;
-            at->last = dot ? LAST_DOT : LAST_DOTDOT;
+            if (!w->trailing)
+                at->last = dot ? LAST_DOT : LAST_DOTDOT;
         }
         return dot ? 0 : go_up(w);
     }
@@ -534,7 +539,7 @@ int walk(const struct view *view, struct caller *who, const char *base, const ch
         w.native = path[0] == '/';
         w.links = 0;
         w.powerful = searches_all(who);
-        w.last = w.slash = false;
+        w.last = w.slash = w.trailing = false;
         w.rest = w.todo + sizeof(w.todo) - n - 1;
         memcpy(w.rest, path, n + 1);
         place->in_union = place->slash = false;

@@ -49,7 +49,7 @@ struct place {
     bool parent_in;      /* the directory that holds the last component is the union's */
     int host_error;      /* why the walk ended outside, where the kernel is to say it; else 0 */
     bool removed;        /* a magic link or descriptor whose object has no name any more */
-    enum walk_last last; /* what the last component was, with WALK_PARENT */
+    enum walk_last last; /* what the last component of the words was (not of a link they end in) */
     int magic_fd;        /* caller's descriptor that a last /proc/self/fd/N named, else -1 */
     int guard_layer;     /* the layer whose own path this is (outside the union), else -1 */
     int fd_layer;        /* walk_fd: the layer that the descriptor itself is open on, else -1 */

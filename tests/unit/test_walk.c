@@ -842,6 +842,13 @@ static void test_mounted_at_root(void **state)
     close(memory);
     close(file);
     close(foreign);
+    /* words that end in a link end in a name, whatever the link ends in */
+    static const char *const links[] = {"dot", "up2", "d/up2", "up", "in", "tslash"};
+    for (size_t i = 0; i < ARRAY_LEN(links); i++) {
+        snprintf(path, sizeof(path), "%s/%s/", w.mount, links[i]);
+        assert_int_equal(walk(&w.view, &w.who.c, "/", path, 0, p) == 0 ? p->last : LAST_NAME,
+                         LAST_NAME);
+    }
     close_world(&w);
 }
 
