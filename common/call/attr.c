@@ -44,6 +44,17 @@ bool call_fd_is_path(struct call *c)
     return flags < 0 || (flags & O_PATH);
 }
 
+/* A removed lower object, by descriptor: it can never be copied up. Who may not change it hears
+ * that first. */
+static int change_removed(struct call *c)
+{
+    struct stat st;
+    bool owners = c->row->handler == CALL_CHMOD || c->row->handler == CALL_UTIMES;
+    if (owners && c->who->ops.fd_stat(c->who, c->fd, &st) == 0 && access_owner(c->who, &st))
+        return -EPERM;
+    return -EEXIST;
+}
+
 enum change_target call_target(struct call *c, unsigned walk_flags)
 {
     if (names_upper(c)) {
@@ -72,7 +83,7 @@ enum change_target call_target(struct call *c, unsigned walk_flags)
         return CHANGE_DONE;
     }
     if (!c->place.exists) {
-        call_done(c, c->by_fd ? -EEXIST : -ENOENT); /* by descriptor: removed, never to be copied */
+        call_done(c, c->by_fd ? change_removed(c) : -ENOENT);
         return CHANGE_DONE;
     }
     if (c->view->session->read_only) {

@@ -144,7 +144,7 @@ static int resolve(struct call *c, int dirfd_arg, int path_arg, unsigned walk_fl
         base = c->base;
     }
     int err = walk(c->view, c->who, base, path, walk_flags, place);
-    if (err && err != -EXDEV && !place->in_union && !place->crossed) {
+    if (err && err != -EXDEV && !place->in_union && !place->crossed && !place->removed) {
         place->exists = false;
         place->host_error = err;
         return 0;

@@ -125,6 +125,18 @@ static void both_outside(struct call *c)
         call_rewrite_path(c, c->row->path2, place_words(&c->place2));
 }
 
+/* Why the directory of a name outside cannot be reached; 0 where it can. */
+static int outside_error(const struct place *p)
+{
+    char dir[VPATH_MAX];
+    struct stat st;
+    if (p->host_error || p->exists)
+        return p->host_error;
+    memcpy(dir, p->path, p->len + 1);
+    path_pop(dir, p->len);
+    return sys_fstatat(AT_FDCWD, dir, &st, 0);
+}
+
 /* do_renameat2's own checks, in its order, before the filesystem is asked. */
 static int check_rename(const struct place *from, const struct place *to, u32 flags)
 {
@@ -164,9 +176,9 @@ void call_rename(struct call *c)
         return;
     }
     if (!err && !from->in_union)
-        err = from->host_error;
+        err = outside_error(from);
     if (!err && !to->in_union)
-        err = to->host_error;
+        err = outside_error(to);
     if (!err && from->parent_in != to->parent_in)
         err = -EXDEV;
     if (!err && !from->parent_in)

@@ -240,6 +240,15 @@ static bool name_is_plain(struct call *c, int arg, char *name, size_t cap, long 
     return n >= 0 && str_eq(said, name);
 }
 
+static bool has_by_fd(struct call *c, const char *name)
+{
+    int fd = c->who->ops.fd_get(c->who, c->fd);
+    long n = fd < 0 ? fd : sys_fgetxattr(fd, name, NULL, 0);
+    if (fd >= 0)
+        c->who->ops.fd_put(c->who, fd);
+    return n != -ENODATA;
+}
+
 static void set_or_remove(struct call *c, bool set)
 {
     char name[XATTR_NAME_MAX + 16];
@@ -255,6 +264,8 @@ static void set_or_remove(struct call *c, bool set)
     if (removed) {
         if (err >= 0 && !known_namespace(name))
             call_done(c, -EOPNOTSUPP);
+        else if (err >= 0 && !set && !has_by_fd(c, name))
+            call_done(c, -ENODATA);
         return;
     }
     if (upper_fd && plain)
