@@ -303,14 +303,14 @@ static bool host_closed(struct steps *w)
 static int host_dir(struct steps *w)
 {
     struct stat st;
-    if (host_closed(w))
-        return -EACCES;
     int err = sys_fstatat(AT_FDCWD, w->at->path, &st, AT_SYMLINK_NOFOLLOW);
     if (err == -ENOENT && path_below(session_mount(w->view->session), w->at->path, NULL))
         return 0;
     if (err)
         return err;
-    return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+    if (!S_ISDIR(st.st_mode))
+        return -ENOTDIR;
+    return host_closed(w) ? -EACCES : 0;
 }
 
 static int enter_union(struct steps *w)

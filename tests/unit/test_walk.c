@@ -522,10 +522,12 @@ static void test_lengths(void **state)
 static void test_search_permission(void **state)
 {
     static const char *const path[] = {
-        "priv",         "priv/",          "priv/in",  "priv/nope",    "priv/..",
-        "priv/.",       "topriv",         "topriv/x", "pub/f",        "pub/nope",
-        "x0",           "x0/f",           "x0/..",    "../closed",    "../closed/f",
-        "../closed/..", "../closed/nope", "toclosed", "d/../priv/in", "../hd/../m/priv/in"};
+        "priv",           "priv/",     "priv/in",      "priv/nope",
+        "priv/..",        "priv/.",    "topriv",       "topriv/x",
+        "pub/f",          "pub/nope",  "x0",           "x0/f",
+        "x0/..",          "../closed", "../closed/f",  "../closed/..",
+        "../closed/nope", "toclosed",  "../file/.",    "../file/..",
+        "../file/../m/d", "out/.",     "d/../priv/in", "../hd/../m/priv/in"};
     struct world w;
     (void)state;
     open_world(&w, true);
