@@ -10,6 +10,7 @@ struct level {
     struct listing names;
     u32 next;
     size_t len; /* of the directory's path */
+    struct held_dir held;
 };
 
 enum tree_pass { PASS_COPY, PASS_CLEAR };
@@ -80,14 +81,13 @@ static int enter(struct overlay *o, struct tree *t)
     struct level *l = &t->level[t->depth];
     memset(l, 0, sizeof(*l));
     l->len = t->dir.len;
-    struct held_dir held;
-    r = hold_node(o, &t->dir, &held);
+    r = hold_node(o, &t->dir, &l->held); /* until all below it is done */
     if (r < 0)
         return r;
     r = overlay_list(&o->vfs, &t->dir, &l->names);
-    release_node(&held);
     if (r < 0) {
         listing_free(&l->names);
+        release_node(&l->held);
         return r;
     }
     t->depth++;
@@ -107,11 +107,18 @@ static int clear_level(struct overlay *o, struct tree *t)
     return r == -ENOTEMPTY ? 0 : r;
 }
 
+static void close_level(struct tree *t)
+{
+    struct level *l = &t->level[--t->depth];
+    listing_free(&l->names);
+    release_node(&l->held);
+}
+
 /* Leaves the innermost level; the one around it is the current directory again. */
 static int leave(struct overlay *o, struct tree *t)
 {
     int r = t->pass == PASS_CLEAR ? clear_level(o, t) : 0;
-    listing_free(&t->level[--t->depth].names);
+    close_level(t);
     if (t->depth == 0 || r < 0)
         return r;
     /* The path of the outer directory is a prefix of this one's. */
@@ -179,7 +186,7 @@ static int traverse(struct overlay *o, struct tree *t, const struct vnode *top, 
             r = leave(o, t);
     }
     while (t->depth > 0)
-        listing_free(&t->level[--t->depth].names);
+        close_level(t);
     return r;
 }
 

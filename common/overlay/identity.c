@@ -53,12 +53,48 @@ static bool read_mark(struct overlay *o, const char *path, bool follow, struct o
     return n == sizeof(*mark);
 }
 
+static void remember(struct overlay *o, const struct stat *up, u64 dev, u64 ino, bool copy)
+{
+    struct origin_entry *e = slot_of(o, up->st_dev, up->st_ino, true);
+    if (e)
+        *e = (struct origin_entry){
+            .dev = up->st_dev, .ino = up->st_ino, .shown_dev = dev, .shown_ino = ino, .copy = copy};
+}
+
+/* The mark of an object that its owner, an ordinary user, may not read: it is made readable for
+ * once, and what it says goes to the session's table. */
+static bool read_closed(struct overlay *o, const char *path, bool follow, struct stat *st)
+{
+    char link[SYS_FD_PATH];
+    struct origin_mark mark = {0};
+    if (o->s->uid == 0 || st->st_uid != o->s->uid || (st->st_mode & 0400))
+        return false;
+    int fd = sys_openat(AT_FDCWD, path, O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW), 0);
+    if (fd < 0)
+        return false;
+    sys_fd_path(link, fd);
+    bool found = sys_fchmodat(AT_FDCWD, link, (st->st_mode & 07777) | 0400) == 0;
+    if (found) {
+        found = read_mark(o, link, true, &mark) && mark.format == FORMAT_SHOWN;
+        sys_fchmodat(AT_FDCWD, link, st->st_mode & 07777);
+    }
+    sys_close(fd);
+    if (!found)
+        return false;
+    remember(o, st, mark.dev, mark.ino, false);
+    st->st_dev = mark.dev;
+    st->st_ino = mark.ino;
+    return true;
+}
+
 /* Puts the origin of an upper object into st. */
 static bool find_origin(struct overlay *o, const char *path, bool follow, struct stat *st)
 {
     struct origin_mark mark;
-    if (!carries_mark(st->st_mode) || !read_mark(o, path, follow, &mark))
+    if (!carries_mark(st->st_mode))
         return in_table(o, st);
+    if (!read_mark(o, path, follow, &mark))
+        return in_table(o, st) || read_closed(o, path, follow, st);
     if (mark.format != FORMAT_SHOWN)
         return false;
     st->st_dev = mark.dev;
@@ -69,10 +105,20 @@ static bool find_origin(struct overlay *o, const char *path, bool follow, struct
 bool overlay_entry_origin(struct overlay *o, int dir, const char *name, struct stat *st)
 {
     char path[SYS_FD_PATH + NAME_MAX + 2];
+    struct stat real;
     sys_fd_path(path, dir);
     size_t len = str_len(path);
-    return path_push(path, sizeof(path), &len, name, str_len(name)) == 0 &&
-           find_origin(o, path, false, st);
+    if (path_push(path, sizeof(path), &len, name, str_len(name)))
+        return false;
+    if (find_origin(o, path, false, st))
+        return true;
+    if (o->s->uid == 0 || !carries_mark(st->st_mode) ||
+        sys_fstatat(AT_FDCWD, path, &real, AT_SYMLINK_NOFOLLOW) < 0 ||
+        !read_closed(o, path, false, &real))
+        return false;
+    st->st_dev = real.st_dev;
+    st->st_ino = real.st_ino;
+    return true;
 }
 
 bool overlay_has_origin(struct overlay *o, int fd)
@@ -213,13 +259,7 @@ int overlay_set_origin(struct overlay *o, int fd, const struct stat *up, const s
         if (r == 0 || r == -ENOSPC || r == -EDQUOT || r == -EIO)
             return r;
     }
-    struct origin_entry *e = slot_of(o, up->st_dev, up->st_ino, true);
-    if (e)
-        *e = (struct origin_entry){.dev = up->st_dev,
-                                   .ino = up->st_ino,
-                                   .shown_dev = low->st_dev,
-                                   .shown_ino = low->st_ino,
-                                   .copy = !shown};
+    remember(o, up, low->st_dev, low->st_ino, !shown);
     return 0;
 }
 

@@ -1,7 +1,5 @@
 /* From a name to the object the union shows: layer by layer, topmost first. */
-#include "overlay/overlay.h"
-#include "overlay/index.h"
-#include "base/sys.h"
+#include "overlay/change.h"
 
 static layer_set lowers_of(layer_set set)
 {
@@ -73,6 +71,22 @@ struct wanted {
     enum index_state in_upper; /* what is known already */
 };
 
+/* The marks of an ordinary user's directory are read although its mode says no. */
+static int upper_opaque(struct overlay *o, const char *rel, const struct stat *st)
+{
+    struct held_dir held = {.fd = -1};
+    if (o->s->uid != 0 && st->st_uid == o->s->uid && (st->st_mode & 0700) != 0700) {
+        int fd = overlay_open_in(o, 0, rel, O_DIRECTORY);
+        if (fd >= 0 && hold_dir(o, fd, false, &held) < 0) {
+            sys_close(fd);
+            held.fd = -1;
+        }
+    }
+    int r = overlay_is_opaque(o, 0, rel);
+    release_node(&held);
+    return r;
+}
+
 static int dir_says(struct overlay *o, unsigned layer, const struct wanted *w, struct stat *st)
 {
     if (layer == 0 && w->in_upper != INDEX_MAYBE)
@@ -80,7 +94,7 @@ static int dir_says(struct overlay *o, unsigned layer, const struct wanted *w, s
     int r;
     if (layer)
         r = overlay_lower_opaque(o, layer, w->dir, w->path, st);
-    else if ((r = overlay_is_opaque(o, 0, w->path)) == 0)
+    else if ((r = upper_opaque(o, w->path, st)) == 0)
         r = overlay_has_wh(o, 0, w->dir, w->name);
     return r < 0 ? r : r ? SAYS_DIR_END : SAYS_DIR;
 }
