@@ -138,12 +138,14 @@ static int outside_error(const struct place *p)
 }
 
 /* do_renameat2's own checks, in its order, before the filesystem is asked. */
-static int check_rename(const struct place *from, const struct place *to, u32 flags)
+static int check_rename(const struct place *from, const struct place *to, u32 flags, bool read_only)
 {
     if (from->last != LAST_NAME)
         return -EBUSY;
     if (to->last != LAST_NAME)
         return flags & RENAME_NOREPLACE ? -EEXIST : -EBUSY;
+    if (read_only)
+        return -EROFS;
     if (!from->exists)
         return -ENOENT;
     if ((flags & RENAME_NOREPLACE) && to->exists)
@@ -159,6 +161,14 @@ static int check_rename(const struct place *from, const struct place *to, u32 fl
     return 0;
 }
 
+/* A single name in a directory that was removed: its walk ended there. */
+static bool in_removed(const struct place *p, const char *said)
+{
+    const char *comp;
+    size_t n = path_next(&said, &comp);
+    return p->removed && !p->exists && n && !is_dot(comp, n) && !is_dotdot(comp, n) && !*said;
+}
+
 void call_rename(struct call *c)
 {
     u32 flags = call_flags(c);
@@ -167,26 +177,35 @@ void call_rename(struct call *c)
         call_done(c, -EINVAL);
         return;
     }
-    int err = call_resolve(c, WALK_PARENT);
-    if (!err)
-        err = call_resolve2(c, WALK_PARENT);
     struct place *from = &c->place, *to = &c->place2;
-    if (!err && !from->in_union && !to->in_union) {
-        both_outside(c);
-        return;
-    }
+    int err = call_resolve(c, WALK_PARENT);
+    /* In a directory that was removed there is no name: but its other errors come first. */
+    bool from_gone = err == -ENOENT && in_removed(from, c->said);
     if (!err && !from->in_union)
-        err = outside_error(from);
-    if (!err && !to->in_union)
-        err = outside_error(to);
-    if (!err && from->parent_in != to->parent_in)
-        err = -EXDEV;
+        err = from->host_error;
+    bool outside = !from->in_union && !from->parent_in && !from_gone;
+    if (!err || from_gone || outside) {
+        int err2 = call_resolve2(c, WALK_PARENT);
+        bool to_gone = err2 == -ENOENT && in_removed(to, c->said2);
+        if (!err2 && outside && !to->in_union && !to->parent_in) {
+            both_outside(c);
+            return;
+        }
+        if (!err && !from->in_union)
+            err = outside_error(from);
+        if (!err || from_gone)
+            err = to_gone ? 0 : err2;
+        if (!err && !to_gone && !to->in_union)
+            err = outside_error(to);
+        if (!err && (from->parent_in || from_gone) != (to->parent_in || to_gone))
+            err = -EXDEV;
+        if (!err && (from_gone || to_gone))
+            err = -ENOENT;
+    }
     if (!err && !from->parent_in)
         err = -EBUSY; /* the mountpoint itself, a name of the host's */
-    if (!err && !c->view->session->read_only)
-        err = check_rename(from, to, flags);
-    else if (!err && (from->last != LAST_NAME || to->last != LAST_NAME))
-        err = -EBUSY;
+    if (!err)
+        err = check_rename(from, to, flags, c->view->session->read_only);
     if (!err)
         err = from->node.fs->ops.rename(from->node.fs, c->who, &from->node, &to->node, flags);
     call_done(c, err);
