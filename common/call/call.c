@@ -116,6 +116,8 @@ static int resolve(struct call *c, int dirfd_arg, int path_arg, unsigned walk_fl
     u32 flags = call_flags(c);
     bool empty_ok = ((row->traits & SYS_EMPTY_PATH) && (flags & AT_EMPTY_PATH)) ||
                     (row->traits & SYS_EMPTY_IS_FD);
+    if (path_arg == row->path2)
+        empty_ok = false; /* a new name must be one */
     *fd = dirfd;
     *by_fd = path_arg < 0 || (c->arg[path_arg] == 0 && ((row->traits & SYS_NULL_PATH) || empty_ok));
     if (*by_fd)

@@ -202,8 +202,11 @@ void call_rename(struct call *c)
         if (!err && (from_gone || to_gone))
             err = -ENOENT;
     }
-    if (!err && !from->parent_in)
-        err = -EBUSY; /* the mountpoint itself, a name of the host's */
+    if (!err && !from->parent_in) {
+        /* the mountpoint itself, a name of the host's: busy, but for a move onto itself */
+        call_done(c, from->in_union && to->in_union && !flags ? 0 : -EBUSY);
+        return;
+    }
     if (!err)
         err = check_rename(from, to, flags, c->view->session->read_only);
     if (!err)

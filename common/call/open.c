@@ -76,7 +76,8 @@ static int check_kind(const struct call *c, u64 flags)
 {
     const struct place *p = &c->place;
     mode_t mode = p->node.st.st_mode;
-    if ((flags & O_CREAT) && p->slash && p->last == LAST_NAME)
+    bool mountpoint = p->last == LAST_ROOT && c->view->session->mount_len > 1;
+    if ((flags & O_CREAT) && p->slash && (p->last == LAST_NAME || mountpoint))
         return -EISDIR;
     if ((flags & O_CREAT) && (flags & O_EXCL))
         return -EEXIST;

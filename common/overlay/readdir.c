@@ -1,6 +1,5 @@
 /* Merged listings. */
-#include "overlay/overlay.h"
-#include "base/sys.h"
+#include "overlay/change.h"
 #include <dirent.h>
 
 struct dirent64_raw {
@@ -182,7 +181,10 @@ static int merge_layers(struct merge *m)
     if (!memory)
         return -ENOMEM;
     m->child = (struct vnode *)(memory + LIST_BUFFER);
-    int r = m->probe ? 0 : add_dots(m);
+    struct held_dir held; /* an ordinary user's directory that he cannot search himself */
+    int r = hold_node(m->o, m->dir, &held);
+    if (r == 0 && !m->probe)
+        r = add_dots(m);
     layer_set left = m->dir->layers;
     for (unsigned i = 0; r >= 0 && left && !(m->probe && m->found); i++) {
         if (!(left & layer_bit(i)))
@@ -192,6 +194,7 @@ static int merge_layers(struct merge *m)
         m->deeper = left != 0;
         r = add_layer(m, memory);
     }
+    release_node(&held);
     m->o->list_memory = memory; /* the next listing needs it again */
     listing_seal(m->out);
     return r < 0 ? r : 0;
