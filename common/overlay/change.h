@@ -97,6 +97,12 @@ int copy_attributes(struct overlay *o, int like, const struct stat *st, int fd, 
 /* Notes that the upper directory has a child that stands for a lower object elsewhere. */
 void mark_impure(struct overlay *o, int dir);
 
+/* -- copytree.c
+ * ------------------------------------------------------------------------------------- */
+/* Notes at the upper part of a merged directory which identity it shows: for when it is moved, or
+ * removed while somebody has it open. */
+int keep_identity(struct overlay *o, const struct vnode *dir);
+
 /* -- nursery.c
  * -------------------------------------------------------------------------------------- */
 void nursery_name(char *buf, size_t cap, u64 number);

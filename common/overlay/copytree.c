@@ -43,12 +43,12 @@ static int note_in_parent(struct overlay *o, int fd)
 
 /* A merged directory shows the identity of its topmost lower part. Its upper part keeps it as a
  * mark, for when there is nothing to merge any more. */
-static int keep_identity(struct overlay *o, const struct vnode *dir)
+int keep_identity(struct overlay *o, const struct vnode *dir)
 {
     unsigned low = overlay_top_lower(o, dir);
     struct held_dir held;
     struct stat up, st;
-    if (low == 0)
+    if (low == 0 || dir->top != 0)
         return 0;
     int fd = overlay_open_in(o, 0, dir->path, O_DIRECTORY);
     if (fd < 0)

@@ -181,6 +181,8 @@ int overlay_rmdir(struct vfs *fs, struct caller *who, struct vnode *node)
         return r;
     /* What is known of names below stays true: the upper has none of them. */
     change_touch(o, node->path, node->len);
+    if (merged)
+        keep_identity(o, node); /* without it only who has it open sees another one */
     if (node->top == 0)
         r = remove_upper_dir(o, &spot, lower);
     else

@@ -325,6 +325,8 @@ static int prepare(struct overlay *o, struct caller *who, struct move *m, struct
         r = hide_lowers(o, &m->src, m->to, m->to_lower);
     if (r == 0 && m->exchange && vnode_is_dir(m->to))
         r = hide_lowers(o, &m->dst, m->from, m->from_lower);
+    if (r == 0 && m->to_merged && !m->exchange)
+        keep_identity(o, m->to);
     return r < 0 ? r : clear_target(o, m);
 }
 

@@ -5,6 +5,7 @@
 #define copy_data             hooked_copy_data
 #define copy_xattrs           hooked_copy_xattrs
 #define overlay_copy_up_tree  hooked_overlay_copy_up_tree
+#define keep_identity         hooked_keep_identity
 #define mark_impure           hooked_mark_impure
 #define copy_attributes       hooked_copy_attributes
 #define copy_up_into          hooked_copy_up_into
