@@ -131,7 +131,7 @@ static void open_existing(struct call *c, u64 flags)
         call_done(c, n);
         return;
     }
-    if (regular && node->top != 0 && !(flags & O_PATH))
+    if (regular && node->top != 0)
         fs->ops.opened(fs, &node->st);
     /* A path that is its own real path needs no other word: mountpoint and lower are the same. */
     if (!c->place.crossed && !(flags & O_CREAT) && str_eq(c->real, c->said)) {
@@ -180,7 +180,9 @@ static void open_with(struct call *c, u64 flags, u64 resolve)
     }
     int err = call_resolve(c, walk_flags_of(flags, resolve));
     struct place *p = &c->place;
-    if (err == -ENOTDIR && (flags & O_CREAT) && p->in_union && p->exists && p->slash)
+    bool slash = p->slash && p->last == LAST_NAME && p->parent_in;
+    if (err && (flags & O_CREAT) &&
+        (slash || (err == -ENOTDIR && p->in_union && p->exists && p->slash)))
         err = -EISDIR; /* a name to be created may not end in a slash */
     if (err) {
         call_done(c, err);
