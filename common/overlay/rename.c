@@ -297,9 +297,7 @@ static void follow(struct overlay *o, struct spot *spot, const char *old, bool m
     int fd = open_child(spot);
     if (fd < 0)
         return;
-    if (merged)
-        overlay_relocate(o, old, fd);
-    else if (lower && o->norelocs < FILES_FOLLOWED && was_opened(o, fd))
+    if (merged || (lower && o->norelocs < FILES_FOLLOWED && was_opened(o, fd)))
         overlay_relocate(o, old, fd);
     if (overlay_has_origin(o, fd))
         mark_impure(o, spot->dir);

@@ -40,7 +40,7 @@ fuzz: $(if $(filter-out fuss,$(SUBJECT)),,$(BUILD)/fuss) fuzz-actors
 
 # The seeds go round every user, style, linkage, number of processes and mode.
 fuzz-smoke: $(BUILD)/fuss fuzz-actors
-	$(FUZZ) --seed 1 --seeds 90 --ops 250 --time 45 $(if $(BACKEND),--backend $(BACKEND))
+	$(FUZZ) --seed 1 --seeds 80 --ops 250 --time 60 $(if $(BACKEND),--backend $(BACKEND))
 
 fuzz-selftest: fuzz-actors
 	$(FUZZ) --subject kernel --style chardev --seed 1 --seeds 50 --time 120
