@@ -246,6 +246,7 @@ static void decide(struct task *t)
 {
     struct call *c = t->call;
     creds_of(t); /* who.same_as_session is read by everybody */
+    t->who.shares_memory = t->mm->refs > 1;
     family_dispatch(t, c);
     caller_call_over();
     if (t->has_status || repointed(t))

@@ -58,10 +58,20 @@ void call_outside(struct call *c, bool changes)
 {
     if (changes && c->place.guard_layer >= 0) /* a removed lower object: never to be copied up */
         call_done(c, c->place.removed && !c->view->session->read_only ? -EEXIST : -EROFS);
-    else if (c->place.crossed && !c->by_fd)
+    else if (c->by_fd)
+        call_pass(c);
+    else if (c->place.crossed)
         call_rewrite_path(c, c->row->path, place_words(&c->place));
+    else if (changes && c->who->shares_memory)
+        call_rewrite_path(c, c->row->path, call_fixed_words(&c->place, c->said));
     else
         call_pass(c);
+}
+
+const char *call_fixed_words(struct place *p, const char *said)
+{
+    bool known = !p->host_error && !p->removed && p->magic_fd < 0 && p->last == LAST_NAME;
+    return known ? place_words(p) : said;
 }
 
 bool call_may_be_closed(struct call *c)

@@ -85,6 +85,9 @@ const char *place_words(struct place *p);
 /* True for a program that, by ids or capabilities of its own, may find directories of the layers
  * closed that are open in the merged view. */
 bool call_may_be_closed(struct call *c);
+/* Words for a place outside that mean what was judged, whatever another thread writes over the
+ * program's own: its canonical path, or what was said where the kernel has to tell an error. */
+const char *call_fixed_words(struct place *p, const char *said);
 /* The standard answer for a first path outside the union: EROFS where a layer's own path would be
  * changed, the canonical path where the walk went through the union, else pass. */
 void call_outside(struct call *c, bool changes);

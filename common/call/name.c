@@ -123,6 +123,12 @@ static void both_outside(struct call *c)
         call_rewrite_path(c, c->row->path, place_words(&c->place));
     if (c->place2.crossed)
         call_rewrite_path(c, c->row->path2, place_words(&c->place2));
+    if (!c->who->shares_memory)
+        return;
+    if (!c->place.crossed && !c->by_fd)
+        call_rewrite_path(c, c->row->path, call_fixed_words(&c->place, c->said));
+    if (!c->place2.crossed)
+        call_rewrite_path(c, c->row->path2, call_fixed_words(&c->place2, c->said2));
 }
 
 /* Why the directory of a name outside cannot be reached; 0 where it can. */

@@ -53,8 +53,8 @@ struct caller_ops {
 struct caller {
     struct caller_ops ops;
     int tgid, tid;
-    bool
-        same_as_session; /* credentials equal the session's: permission may be left to the kernel */
+    bool shares_memory;   /* another thread or process can write to the caller's memory */
+    bool same_as_session; /* its credentials are the session's: the kernel may judge permission */
 };
 
 /* True where the caller's capability `cap` (CAP_*) is effective. */
