@@ -83,3 +83,7 @@ put $U/new x = ok
 EOT
     [ -e "$U/new" ]
 }
+
+@test "a thread that rewrites the path under way does not reach a lower" {
+    is "$(probe pathrace "$L1/f" "$T/home/harmless" 5000)" ok
+}
