@@ -67,11 +67,6 @@ static inline long sys_read(int fd, void *buf, size_t n)
     return SYS3(SYS_read, fd, buf, n);
 }
 
-static inline long sys_write(int fd, const void *buf, size_t n)
-{
-    return SYS3(SYS_write, fd, buf, n);
-}
-
 static inline long sys_pread(int fd, void *buf, size_t n, s64 off)
 {
     return SYS4(SYS_pread64, fd, buf, n, off);
@@ -220,11 +215,6 @@ static inline int sys_setxattr(const char *path, const char *name, const void *v
                                int flags)
 {
     return (int)SYS5(SYS_setxattr, path, name, value, n, flags);
-}
-
-static inline int sys_fsetxattr(int fd, const char *name, const void *value, size_t n, int flags)
-{
-    return (int)SYS5(SYS_fsetxattr, fd, name, value, n, flags);
 }
 
 static inline int sys_removexattr(const char *path, const char *name)

@@ -137,8 +137,6 @@ long overlay_locate(struct vfs *fs, const struct vnode *node, char *buf, size_t 
 long overlay_readlink(struct vfs *fs, const struct vnode *node, char *buf, size_t cap);
 int overlay_permission(struct vfs *fs, struct caller *who, const struct vnode *node, int mask);
 int overlay_statfs(struct vfs *fs, const struct vnode *node, struct statfs *out);
-/* Mode bits judged by hand with the caller's ids: for read-only lower filesystems and for X. */
-bool overlay_mode_allows(const struct stat *st, const struct cred *cred, int mask);
 /* 0, -EACCES, -EPERM: may the caller take `node` out of `dir` (W|X on dir, sticky bit)? */
 int overlay_may_delete(struct vfs *fs, struct caller *who, const struct vnode *dir,
                        const struct vnode *node);

@@ -42,11 +42,6 @@ long overlay_readlink(struct vfs *fs, const struct vnode *node, char *buf, size_
     return sys_readlinkat(o->layer_fd[node->top], node->path, buf, cap);
 }
 
-bool overlay_mode_allows(const struct stat *st, const struct cred *cred, int mask)
-{
-    return access_by_mode(st, cred, mask) == 0;
-}
-
 /* -- POSIX ACLs: acl(5), the xattr's layout in linux/posix_acl_xattr.h */
 #define ACL_VERSION 2
 #define ACL_ENTRIES 128
