@@ -58,11 +58,9 @@ void call_outside(struct call *c, bool changes)
 {
     if (changes && c->place.guard_layer >= 0) /* a removed lower object: never to be copied up */
         call_done(c, c->place.removed && !c->view->session->read_only ? -EEXIST : -EROFS);
-    else if (c->by_fd)
-        call_pass(c);
-    else if (c->place.crossed)
+    else if (!c->by_fd && c->place.crossed)
         call_rewrite_path(c, c->row->path, place_words(&c->place));
-    else if (changes && c->who->shares_memory)
+    else if (!c->by_fd && changes && c->who->shares_memory)
         call_rewrite_path(c, c->row->path, call_fixed_words(&c->place, c->said));
     else
         call_pass(c);
