@@ -1,6 +1,6 @@
-/* pathrace LOWER_FILE HARMLESS TRIES: one thread flips a path between a lower file and a harmless one
- * while another opens it for writing, truncating. Prints "ok": what counts is that the lower file is
- * untouched afterwards, which the harness checks. */
+/* pathrace LOWER_FILE HARMLESS TRIES: one thread flips a path between a lower file and a harmless
+ * one while another opens it for writing, truncating. Prints "ok": what counts is that the lower
+ * file is untouched afterwards, which the harness checks. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
