@@ -1,13 +1,16 @@
 /* Syscall sites of an ELF image: where the `syscall` instructions are that an in-process shim may
  * rewrite, and how.
  *
- * Two ways, each replaces whole instructions by a five-byte `jmp rel32` to a stub:
- *   SITE_MOV   `mov $nr,%eax` directly before `syscall`: the mov is replaced, the syscall stays. Who
- *              jumps to the syscall itself still makes it. The stub sets eax = nr itself.
- *   SITE_TAIL  the syscall and the instructions after it, which the stub runs from a copy after the
- *              call. The number is whatever eax holds then: `nr` says what it is on the straight
- *              way to the site, or -1 (wrappers: syscall(2), Go's Syscall6), and is no more than
- *              advice. The copied instructions are valid at any address.
+ * Two ways, each replaces whole instructions by a five-byte `jmp rel32` to a stub.
+ *
+ * SITE_MOV: `mov $nr,%eax` directly before `syscall`. The mov is replaced, the syscall stays: who
+ * jumps to it still makes it. The stub sets eax = nr itself.
+ *
+ * SITE_TAIL: the syscall and the instructions after it, which the stub runs from a copy after the
+ * call. The number is whatever eax holds then: `nr` says what it is on the straight way to the
+ * site, or -1 (wrappers: syscall(2), Go's Syscall6), and is no more than advice. The copied
+ * instructions are valid at any address.
+ *
  * No branch of the image leads into the middle of the replaced bytes. What cannot be shown to be so
  * is not listed: such a call traps, as ever.
  *
