@@ -1,6 +1,6 @@
 #!/bin/bash
-# The include arrows of ARCHITECTURE.md: base <- vfs <- overlay; vfs <- call;
-# {call, vfs, session} <- preload and tracer. call never includes overlay/; preload and tracer never
+# The include arrows of ARCHITECTURE.md: base <- vfs <- overlay; vfs <- call; base <- image;
+# {call, vfs, image, session} <- preload and tracer. call never includes overlay/; preload and tracer never
 # include each other; common/ includes nothing from outside common/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,6 +18,7 @@ forbid() {
 }
 
 forbid common/base 'common/|\.\./|vfs/|overlay/|call/|session\.h|tracer/|preload/'
+forbid common/image 'common/|\.\./|vfs/|overlay/|call/|session\.h|tracer/|preload/'
 forbid common/vfs '\.\./|overlay/|call/|tracer/|preload/'
 forbid common/overlay '\.\./|call/|tracer/|preload/'
 forbid common/call '\.\./|overlay/|tracer/|preload/'

@@ -87,4 +87,5 @@ e2e: test-programs
 		$(if $(COMBO),--combo $(COMBO))
 
 -include tests/fuzz/fuzz.mk
+-include tests/fuzz/sites/sites.mk
 -include tests/bench/bench.mk
