@@ -45,8 +45,9 @@ chmod 755 "$OUT"
 trap 'rm -rf "$OUT"' EXIT
 started=$SECONDS
 
-# Every pair of values of any two columns occurs in one of the first six rows. The "light" rows are
-# the ones in which files marked "# runs: light" run: each backend, dynamic and static.
+# Every pair of values of any two columns occurs in one of the rows, "stops" (the ptrace backend
+# where the kernel lacks notices) with each style, user and linkage but musl. The "light" rows are the
+# ones in which files marked "# runs: light" run: each backend, dynamic and static.
 PAIRWISE=(
     hybrid-chardev-root-dynamic:light
     ptrace-chardev-user-static:light
@@ -54,6 +55,8 @@ PAIRWISE=(
     hybrid-fileprefix-root-static
     ptrace-fileprefix-root-musl
     hybrid-chardev-user-musl
+    stops-fileprefix-user-dynamic
+    stops-chardev-root-static
 )
 
 matrix() {
@@ -61,7 +64,7 @@ matrix() {
     if [ ${#COMBOS[@]} -gt 0 ]; then
         printf '%s:light:once\n' "${COMBOS[@]}"
     elif [ -n "$FULL" ]; then
-        for b in hybrid ptrace; do for s in chardev fileprefix; do
+        for b in hybrid ptrace stops; do for s in chardev fileprefix; do
             for u in root user; do for l in dynamic static musl; do
                 echo "$b-$s-$u-$l:light:once"
             done; done
@@ -148,6 +151,10 @@ run_job() {
     [ "$l" = dynamic ] || tags+=('!dynamic')
     [ "$s" = chardev ] || tags+=('!chardev')
     [ "$s" = fileprefix ] || tags+=('!fileprefix')
+    if [ "$b" = stops ]; then
+        b=ptrace
+        export FUSS_TRAPS=ptrace
+    fi
     local filter
     filter=$(
         IFS=,

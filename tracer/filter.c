@@ -1,9 +1,13 @@
 #include "tracer/filter.h"
 #include "call/systab.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <seccomp.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -60,11 +64,39 @@ static int add_conditional(scmp_filter_ctx ctx, const struct sysrow *row)
     return err;
 }
 
+/* What the supervisor only does in the program itself keeps its ptrace stop; so does a call whose
+ * sixth argument is its own. */
+bool filter_by_notice(const struct sysrow *row)
+{
+    return !(row->traits & SYS_SUPERVISOR) && row->nargs < 6 && row->handler != CALL_CHDIR;
+}
+
+static int add_row(scmp_filter_ctx ctx, const struct sysrow *row, enum filter_way way)
+{
+    const struct scmp_arg_cmp again = SCMP_CMP64(5, SCMP_CMP_EQ, FILTER_RETRACE);
+    struct scmp_arg_cmp first[2] = {SCMP_CMP64(5, SCMP_CMP_NE, FILTER_RETRACE)};
+    unsigned n = 1;
+    int err;
+    if (way == FILTER_TRACE || !filter_by_notice(row))
+        return seccomp_rule_add(ctx, SCMP_ACT_TRACE(1), row->nr, 0);
+    if (row->handler == CALL_OPEN && row->flags >= 0) {
+        /* The listener cannot give an O_PATH descriptor. */
+        const struct scmp_arg_cmp path =
+            SCMP_CMP((unsigned)row->flags, SCMP_CMP_MASKED_EQ, O_PATH, O_PATH);
+        first[n++] = SCMP_CMP((unsigned)row->flags, SCMP_CMP_MASKED_EQ, O_PATH, 0);
+        err = seccomp_rule_add_array(ctx, SCMP_ACT_TRACE(1), row->nr, 1, &path);
+        if (err)
+            return err;
+    }
+    err = seccomp_rule_add_array(ctx, SCMP_ACT_NOTIFY, row->nr, n, first);
+    return err ? err : seccomp_rule_add_array(ctx, SCMP_ACT_TRACE(1), row->nr, 1, &again);
+}
+
 /* The default passes, because libseccomp cannot say "for all other arguments" of one call. So the
  * numbers that nobody knows are named one by one: far beyond what any kernel assigns. */
 #define NUMBERS_DENIED 1024
 
-static int add_rules(scmp_filter_ctx ctx)
+static int add_rules(scmp_filter_ctx ctx, enum filter_way way)
 {
     int err = 0;
     for (int nr = 0; nr < NUMBERS_DENIED && !err; nr++) {
@@ -76,12 +108,12 @@ static int add_rules(scmp_filter_ctx ctx)
         else if (row->traits & SYS_ARG_FILTER)
             err = add_conditional(ctx, row);
         else
-            err = seccomp_rule_add(ctx, SCMP_ACT_TRACE(1), nr, 0);
+            err = add_row(ctx, row, way);
     }
     return err;
 }
 
-struct filter *filter_build(int *err)
+struct filter *filter_build(enum filter_way way, int *err)
 {
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
     if (!ctx) {
@@ -92,9 +124,7 @@ struct filter *filter_build(int *err)
     if (!*err)
         *err = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
     if (!*err)
-        *err = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_NNP, may_filter_without_nnp() ? 0 : 1);
-    if (!*err)
-        *err = add_rules(ctx);
+        *err = add_rules(ctx, way);
     if (*err) {
         seccomp_release(ctx);
         return NULL;
@@ -102,9 +132,38 @@ struct filter *filter_build(int *err)
     return (struct filter *)ctx;
 }
 
-int filter_load(struct filter *f)
+/* The filter's program, which libseccomp gives out through a descriptor only. */
+static int program_of(struct filter *f, struct sock_filter program[BPF_MAXINSNS], size_t *len)
 {
-    return seccomp_load(context(f));
+    int fd = memfd_create("filter", MFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int err = seccomp_export_bpf(context(f), fd);
+    ssize_t n = err ? 0 : pread(fd, program, BPF_MAXINSNS * sizeof(*program), 0);
+    if (!err && n <= 0)
+        err = -EIO;
+    close(fd);
+    *len = (size_t)(n > 0 ? n : 0) / sizeof(*program);
+    return err;
+}
+
+/* libseccomp's own load lacks WAIT_KILLABLE_RECV (Linux 5.19): once a notice is received, no signal
+ * but a fatal one may break the call off, since the supervisor may have done it by then. */
+int filter_load(struct filter *f, enum filter_way way)
+{
+    static struct sock_filter program[BPF_MAXINSNS];
+    size_t len = 0;
+    unsigned flags = 0;
+    int err = program_of(f, program, &len);
+    if (err)
+        return err;
+    struct sock_fprog prog = {.len = (unsigned short)len, .filter = program};
+    if (way == FILTER_NOTIFY)
+        flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    if (!may_filter_without_nnp() && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return -errno;
+    long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &prog);
+    return r < 0 ? -errno : (int)r;
 }
 
 void filter_free(struct filter *f)

@@ -2,17 +2,30 @@
 #ifndef FUSS_TRACER_FILTER_H
 #define FUSS_TRACER_FILTER_H
 
-#include <stdint.h>
+#include "call/systab.h"
 
 struct filter; /* a built filter, ready to be loaded */
+
+/* How a call of the table reaches the supervisor. */
+enum filter_way {
+    FILTER_TRACE,  /* by a ptrace stop */
+    FILTER_NOTIFY, /* by a notice (notify.h), where the supervisor can do the call itself */
+};
+
+/* As sixth argument of a call that takes fewer: a ptrace stop in the place of a notice. No secret:
+ * both ways lead to the same code. */
+#define FILTER_RETRACE 0x9d3ac7f1e64b5820u
 
 /* Builds the filter: calls of the table stop the program, calls that need nothing pass, everything
  * else (unknown numbers, io_uring, x32, int 0x80) gets ENOSYS. Negative errno in *err and NULL on
  * failure. Built before fork, so that the child only loads it. */
-struct filter *filter_build(int *err);
-/* Loads it into the calling process for good; 0 or a negative errno. Sets no_new_privs unless the
- * process has CAP_SYS_ADMIN, so that setuid programs keep working under root. */
-int filter_load(struct filter *f);
+struct filter *filter_build(enum filter_way way, int *err);
+/* True where FILTER_NOTIFY sends a notice for the row. */
+bool filter_by_notice(const struct sysrow *row);
+/* Loads it into the calling process for good: the listener's descriptor for FILTER_NOTIFY, else 0;
+ * or a negative errno (-EBUSY: somebody listens to this process already). Sets no_new_privs unless
+ * the process has CAP_SYS_ADMIN, so that setuid programs keep working under root. */
+int filter_load(struct filter *f, enum filter_way way);
 void filter_free(struct filter *f);
 
 #endif

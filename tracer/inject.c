@@ -1,4 +1,5 @@
 #include "tracer/inject.h"
+#include "tracer/notice.h"
 #include "tracer/wait.h"
 #include <string.h>
 #include <sys/mman.h>
@@ -27,10 +28,13 @@ static int step(struct task *t, int *status)
     return -ESRCH;
 }
 
-long inject_syscall(struct task *t, long nr, const u64 arg[6])
+long inject_syscall(struct task *t, long nr, const u64 said[6])
 {
     int status;
     long result;
+    u64 arg[6];
+    memcpy(arg, said, sizeof(arg));
+    arg[5] = notice_arg5(nr, arg[5]);
     if (regs_rewrite(t->tid, &t->regs, nr, arg))
         return -ESRCH;
     do {
@@ -42,11 +46,14 @@ long inject_syscall(struct task *t, long nr, const u64 arg[6])
     return result;
 }
 
-long inject_after(struct task *t, long nr, const u64 arg[6])
+long inject_after(struct task *t, long nr, const u64 said[6])
 {
     siginfo_t held[HELD_MAX];
     int nheld = 0, status, exits = 0;
     long result = -ESRCH;
+    u64 arg[6];
+    memcpy(arg, said, sizeof(arg));
+    arg[5] = notice_arg5(nr, arg[5]);
     if (regs_inject_after(t->tid, &t->regs, nr, arg))
         return -ESRCH;
     /* The entry stop, then the exit stop. Signals are held back until afterwards; should one come

@@ -6,6 +6,16 @@
 
 #include "base/base.h"
 
+/* Whether a call can be turned at a stop of another kind (regs_mark). */
+#if defined(__x86_64__)
+#define REGS_CAN_MARK true
+#else
+#define REGS_CAN_MARK false
+#endif
+
+#define REGS_RESTARTSYS    (-512)
+#define REGS_RESTARTNOINTR (-513)
+
 struct regs {
     long nr;    /* the call's number as the program gave it */
     u64 arg[6]; /* its arguments as the program gave them */
@@ -32,6 +42,15 @@ int regs_restore(int tid, const struct regs *r, long nr, const u64 arg[6]);
  * skipped. `nr` and `arg` are what stands in the registers now (r's own, where nothing was
  * rewritten). */
 int regs_again(int tid, const struct regs *r, long nr, const u64 arg[6]);
+/* At a stop other than a call's own, after a call that came by a notice was answered with -513 (say
+ * it again): the program will say it with `mark` as its sixth argument. False where it stands
+ * elsewhere. */
+bool regs_mark(int tid, const struct regs *r, u64 mark);
+/* At any stop: the sixth argument is r's again. */
+int regs_unmark(int tid, const struct regs *r);
+/* At a signal-delivery stop: true where the kernel broke a call off with -512, to be said again
+ * unless the program's handler is against it. Fills nr, arg and ip of r. */
+bool regs_interrupted(int tid, struct regs *r);
 /* At a syscall-exit stop: once continued, the program executes the same instruction with another
  * call. */
 int regs_inject_after(int tid, const struct regs *r, long nr, const u64 arg[6]);

@@ -134,3 +134,20 @@ int regs_inject_after(int tid, const struct regs *r, long nr, const u64 arg[6])
     err = put_set(tid, &u);
     return err ? err : put_nr(tid, -1);
 }
+
+/* This kernel decides about a restart before the tracer's stop, so a call cannot be turned here:
+ * notify.c asks for ptrace stops alone. */
+bool regs_mark(int tid UNUSED, const struct regs *r UNUSED, u64 mark UNUSED)
+{
+    return false;
+}
+
+int regs_unmark(int tid UNUSED, const struct regs *r UNUSED)
+{
+    return 0;
+}
+
+bool regs_interrupted(int tid UNUSED, struct regs *r UNUSED)
+{
+    return false;
+}

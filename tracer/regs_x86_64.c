@@ -108,3 +108,29 @@ int regs_inject_after(int tid, const struct regs *r, long nr, const u64 arg[6])
     u.orig_rax = (u64)-1;
     return ptrace(PTRACE_SETREGS, tid, NULL, &u) < 0 ? -errno : 0;
 }
+
+bool regs_mark(int tid, const struct regs *r, u64 mark)
+{
+    struct user_regs_struct u;
+    if (ptrace(PTRACE_GETREGS, tid, NULL, &u) < 0 || (long)u.rax != REGS_RESTARTNOINTR ||
+        (long)u.orig_rax != r->nr || u.rip != r->ip)
+        return false;
+    return POKE(tid, r9, mark) == 0;
+}
+
+int regs_unmark(int tid, const struct regs *r)
+{
+    return POKE(tid, r9, r->arg[5]);
+}
+
+bool regs_interrupted(int tid, struct regs *r)
+{
+    struct user_regs_struct u;
+    if (ptrace(PTRACE_GETREGS, tid, NULL, &u) < 0 || (long)u.rax != REGS_RESTARTSYS)
+        return false;
+    *r = (struct regs){.nr = (long)u.orig_rax,
+                       .arg = {u.rdi, u.rsi, u.rdx, u.r10, u.r8, u.r9},
+                       .ip = u.rip,
+                       .sp = u.rsp};
+    return true;
+}

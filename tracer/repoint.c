@@ -1,8 +1,10 @@
 #include "tracer/repoint.h"
 #include "tracer/inject.h"
 #include "tracer/log.h"
+#include "tracer/notify.h"
 #include "tracer/remote.h"
 #include "tracer/supervise.h"
+#include "base/sys.h"
 #include "overlay/overlay.h"
 #include <dirent.h>
 #include <stdio.h>
@@ -184,4 +186,59 @@ int repoint(struct task *t, long *nr, u64 arg[6])
         return -ESRCH;
     *nr = k.nr;
     return k.begun;
+}
+
+/* A descriptor of ours for the upper copy, open as the program's `fd` was, at its position. */
+static int twin_here(struct task *t, int fd)
+{
+    static struct place place;
+    struct caller *who = &t->who;
+    char path[SYS_FD_PATH];
+    int mine = who->ops.fd_get(who, fd);
+    if (mine < 0)
+        return mine;
+    int flags = fcntl(mine, F_GETFL), twin = -ENOENT;
+    off_t pos = lseek(mine, 0, SEEK_CUR);
+    who->ops.fd_put(who, mine);
+    caller_call_over();
+    if (flags < 0 || (flags & O_PATH) || walk_fd(&sup.view, who, fd, &place) || !place.exists)
+        return -ENOENT;
+    int copy = place.node.fs->ops.grab(place.node.fs, &place.node);
+    if (copy >= 0) {
+        twin = sys_openat(AT_FDCWD, sys_fd_path(path, copy), (flags & ~ONCE_FLAGS) | O_CLOEXEC, 0);
+        close(copy);
+    }
+    if (twin >= 0 && pos > 0)
+        lseek(twin, pos, SEEK_SET);
+    return twin;
+}
+
+void repoint_by_notice(struct task *t)
+{
+    int fds[STALE_MAX];
+    if (!repoint_due(t))
+        return;
+    t->proc->stale_seen = sup.overlay->stale;
+    if (t->proc->refs > 1)
+        return;
+    int n = find_stale(t, fds);
+    for (int i = 0; i < n; i++) {
+        if (fds[i] < 0)
+            continue;
+        int lead = fds[i], twin = twin_here(t, lead);
+        if (twin < 0)
+            continue;
+        bool shares[STALE_MAX];
+        for (int k = i; k < n; k++)
+            shares[k] = k == i || (fds[k] >= 0 &&
+                                   syscall(SYS_kcmp, t->tid, t->tid, KCMP_FILE, lead, fds[k]) == 0);
+        for (int k = i; k < n; k++) {
+            if (!shares[k])
+                continue;
+            notify_replace(t->notice, twin, fds[k], close_on_exec(t, fds[k]));
+            fds[k] = -1;
+        }
+        close(twin);
+    }
+    caller_call_over();
 }

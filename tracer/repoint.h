@@ -11,6 +11,9 @@
  * at: one comparison per stop. */
 bool repoint_due(const struct task *t);
 
+/* While a notice of the task waits for its answer: as repoint(), without the program's help. */
+void repoint_by_notice(struct task *t);
+
 /* At a seccomp stop, which it leaves for a syscall-exit stop where it had anything to do.
  *   0        nothing was done
  *   1        done; *nr and arg[] are what stands in the registers now

@@ -4,10 +4,12 @@
 #include "tracer/filter.h"
 #include "tracer/front.h"
 #include "tracer/log.h"
+#include "tracer/notify.h"
 #include "tracer/placement.h"
 #include "tracer/setup.h"
 #include "tracer/sockname.h"
 #include "tracer/supervise.h"
+#include "tracer/wait.h"
 #include "base/sys.h"
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +19,7 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -116,21 +119,39 @@ _Noreturn static void run_command(char **argv)
     cannot_run(name, file, err);
 }
 
-_Noreturn static void child(int go, struct filter *filter, const struct options *o)
+/* How the waiting command and the supervisor speak until the command may go. */
+struct halves {
+    int go[2];   /* a byte: it may run */
+    int told[2]; /* an int: the descriptor of its filter's listener, or 0 where it has none */
+};
+
+/* Calls that leave a notice where the kernel can do it and nobody listens already. */
+static int install_filter(struct filter *filter, enum filter_way way)
+{
+    int err, r = filter_load(filter, way);
+    if (r >= 0 || way == FILTER_TRACE)
+        return r;
+    filter = filter_build(FILTER_TRACE, &err);
+    return filter ? filter_load(filter, FILTER_TRACE) : err;
+}
+
+_Noreturn static void child(struct halves *h, struct filter *filter, enum filter_way way,
+                            const struct options *o)
 {
     char byte;
-    int err;
-    if (read(go, &byte, 1) != 1)
-        _exit(EXIT_FUSS);
-    close(go);
-    sigaction(SIGCHLD, &users_chld, NULL);
-    sigprocmask(SIG_SETMASK, &users_mask, NULL);
-    err = filter_load(filter);
-    if (err)
+    int r = install_filter(filter, way);
+    if (r < 0)
         die(EXIT_FUSS,
             "cannot install the seccomp filter: %s; a container's profile may forbid it: use "
             "another, or a kernel with CONFIG_SECCOMP_FILTER",
-            strerror(-err));
+            strerror(-r));
+    /* From here on a call of the table needs the supervisor. */
+    if (write(h->told[1], &r, sizeof(r)) != sizeof(r) || read(h->go[0], &byte, 1) != 1)
+        _exit(EXIT_FUSS);
+    close(h->go[0]);
+    close(h->told[1]);
+    sigaction(SIGCHLD, &users_chld, NULL);
+    sigprocmask(SIG_SETMASK, &users_mask, NULL);
     run_command(o->command);
 }
 
@@ -230,6 +251,33 @@ static int prepare(const struct session *s)
     return 0;
 }
 
+/* Takes the listener of the waiting child's filter over. False: the child said why, or has ended.
+ */
+static bool listen_to(int pid, struct halves *h)
+{
+    int theirs, mine;
+    close(h->told[1]);
+    if (read(h->told[0], &theirs, sizeof(theirs)) != sizeof(theirs))
+        return false;
+    close(h->told[0]);
+    if (theirs == 0)
+        return true;
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    mine = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, theirs, 0);
+    if (mine < 0) {
+        say_ptrace_forbidden(pid, errno);
+        return false;
+    }
+    close(pidfd);
+    int err = notify_init(mine);
+    if (!err)
+        err = wait_for_notices();
+    if (err)
+        say("cannot listen to the seccomp filter: %s; set FUSS_TRAPS=ptrace to do without",
+            strerror(-err));
+    return !err;
+}
+
 /* Starts tracing the waiting child. */
 static int seize(int pid)
 {
@@ -248,22 +296,31 @@ static int seize(int pid)
     return 0;
 }
 
+/* FUSS_TRAPS=ptrace asks for ptrace stops alone, as on kernels that lack something. */
+static enum filter_way way_of_calls(void)
+{
+    const char *word = getenv("FUSS_TRAPS");
+    return notify_available() && !(word && strcmp(word, "ptrace") == 0) ? FILTER_NOTIFY
+                                                                        : FILTER_TRACE;
+}
+
 _Noreturn static void supervisor(int front_fd, int front_pid, const struct session *s,
                                  const struct options *o)
 {
-    int go[2], err = 0;
+    struct halves h;
+    int err = 0, pid = -1;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != front_pid)
         _exit(EXIT_FUSS);
-    struct filter *filter = filter_build(&err);
+    enum filter_way way = way_of_calls();
+    struct filter *filter = filter_build(way, &err);
     if (!filter)
         say("cannot build the seccomp filter: %s; report it", strerror(-err));
-    int pid = -1;
-    if (filter && pipe2(go, O_CLOEXEC) == 0)
+    if (filter && pipe2(h.go, O_CLOEXEC) == 0 && pipe2(h.told, O_CLOEXEC) == 0)
         pid = fork();
     if (pid == 0) {
-        close(go[1]);
-        child(go[0], filter, o);
+        close(h.go[1]);
+        child(&h, filter, way, o);
     }
     if (pid < 0) {
         if (filter)
@@ -272,7 +329,7 @@ _Noreturn static void supervisor(int front_fd, int front_pid, const struct sessi
         setup_cleanup();
         _exit(EXIT_FUSS);
     }
-    close(go[0]);
+    close(h.go[0]);
     filter_free(filter);
     sup.front_fd = front_fd;
     sup.front_pid = front_pid;
@@ -280,7 +337,7 @@ _Noreturn static void supervisor(int front_fd, int front_pid, const struct sessi
     keep_out_of_the_way();
     setup_own_lock();
     placement_init();
-    if (prepare(s) || seize(pid)) {
+    if (prepare(s) || !listen_to(pid, &h) || seize(pid)) {
         kill(pid, SIGKILL);
         waitpid(pid, NULL, __WALL);
         setup_cleanup();
@@ -288,9 +345,9 @@ _Noreturn static void supervisor(int front_fd, int front_pid, const struct sessi
         _exit(EXIT_FUSS);
     }
     front_tell(FRONT_COMMAND, pid);
-    if (write(go[1], "", 1) != 1)
+    if (write(h.go[1], "", 1) != 1)
         kill(pid, SIGKILL);
-    close(go[1]);
+    close(h.go[1]);
     supervise();
     sockname_fini();
     overlay_fini(sup.overlay);

@@ -3,6 +3,7 @@
 #include "tracer/front.h"
 #include "tracer/inject.h"
 #include "tracer/log.h"
+#include "tracer/notice.h"
 #include "tracer/placement.h"
 #include "tracer/trap.h"
 #include "tracer/wait.h"
@@ -208,6 +209,7 @@ static void on_group_stop(struct task *t, int sig)
             front_tell(FRONT_CONTINUED, 0);
         if (t->state == TASK_STARTING)
             placement_started(t);
+        notice_stopped(t);
         task_run(t, 0, false);
         return;
     }
@@ -251,6 +253,7 @@ static void on_stop(int tid, int status)
             trap_exit(t);
         } else {
             log_debug("%d: signal %d", tid, sig);
+            notice_signal(t);
             task_run(t, sig, false);
         }
         break;
@@ -293,7 +296,10 @@ int supervise(void)
         }
         if (tid < 0)
             continue;
-        handle(tid, status);
+        if (tid == 0)
+            notice_arrived();
+        else
+            handle(tid, status);
         trap_retry();
     }
     return 0;

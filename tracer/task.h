@@ -57,7 +57,11 @@ struct task {
     struct regs regs;  /* of the call under way: valid from its seccomp stop to its exit stop */
     struct call *call; /* the call under way, NULL = none */
     u8 attempts;       /* restarts so far of the call that is said again */
-    int pidfd;         /* PIDFD_THREAD of this thread, -1 = not opened */
+    u64 notice;        /* id of the notice by which the call under way came */
+    bool noticed;      /* it came by one */
+    bool passed;       /* the kernel was told to run the last call itself */
+    enum { RETRACE_NONE, RETRACE_ASKED, RETRACE_MARKED } retrace; /* notice.c */
+    int pidfd; /* PIDFD_THREAD of this thread, -1 = not opened */
 
     struct {
         int area; /* index into mm->area, -1 = no scratch held */

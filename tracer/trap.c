@@ -1,125 +1,32 @@
 /* From a stop to a decision, and from the exit stop to the result. */
 #include "tracer/trap.h"
-#include "tracer/creds.h"
 #include "tracer/handover.h"
 #include "tracer/inject.h"
 #include "tracer/log.h"
+#include "tracer/notice.h"
 #include "tracer/placement.h"
 #include "tracer/remote.h"
 #include "tracer/repoint.h"
+#include "tracer/serve.h"
 #include "tracer/supervise.h"
 #include "base/sys.h"
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <unistd.h>
 
-#define MAX_ATTEMPTS 8
-#define BLOB_BYTES   (3 * PATH_MAX)
-
-static struct call *spare_calls[16];
-static unsigned nspare;
-static unsigned nwaiting;
-static bool settled; /* some call ended: waiting ones may look again */
-
-/* -- calls ------------------------------------------------------------------------------- */
-
-static struct call *call_new(struct task *t, const struct sysrow *row)
-{
-    struct call *c = nspare ? spare_calls[--nspare] : malloc(sizeof(*c));
-    if (!c)
-        return NULL;
-    c->view = &sup.view;
-    c->who = &t->who;
-    c->row = row;
-    c->dirs = sup.dirs;
-    memcpy(c->arg, t->regs.arg, sizeof(c->arg));
-    c->attempts = t->attempts;
-    call_begin(c);
-    return c;
-}
-
-/* The call is over, whatever became of it. */
-static void call_over(struct task *t)
-{
-    struct call *c = t->call;
-    scratch_release(t);
-    t->call = NULL;
-    if (nspare < ARRAY_LEN(spare_calls))
-        spare_calls[nspare++] = c;
-    else
-        free(c);
-}
-
-static void family_dispatch(struct task *t, struct call *c)
-{
-    switch (c->row->handler) {
-    case CALL_EXEC:
-        exec_dispatch(t, c);
-        break;
-    case CALL_BIND:
-    case CALL_CONNECT:
-    case CALL_SENDMSG:
-    case CALL_SOCKNAME:
-        unix_dispatch(t, c);
-        break;
-    case CALL_CREDS:
-    case CALL_CLONE:
-    case CALL_PTRACE:
-    case CALL_PRCTL:
-        creds_dispatch(t, c);
-        break;
-    case CALL_AFFINITY:
-        placement_reset();
-        call_pass(c);
-        break;
-    case CALL_ENOSYS:
-        call_done(c, -ENOSYS);
-        break;
-    default:
-        call_dispatch(c);
-        break;
-    }
-}
-
-static void family_settle(struct task *t, long result)
-{
-    struct call *c = t->call;
-    c->result = result;
-    settled = true;
-    switch (c->row->handler) {
-    case CALL_EXEC:
-        exec_settle(t, c, result);
-        break;
-    case CALL_BIND:
-    case CALL_CONNECT:
-    case CALL_SENDMSG:
-    case CALL_SOCKNAME:
-        unix_settle(t, c, result);
-        break;
-    case CALL_CREDS:
-    case CALL_CLONE:
-    case CALL_PTRACE:
-    case CALL_PRCTL:
-        creds_settle(t, c, result);
-        break;
-    default:
-        call_settle(c, result);
-        break;
-    }
-    caller_call_over();
-}
+#define BLOB_BYTES (3 * PATH_MAX)
 
 /* A call that the kernel will not run to its end any more. */
 void trap_abandon(struct task *t, long result)
 {
-    if (t->state == TASK_WAITING)
-        nwaiting--;
+    bool waits = t->state == TASK_WAITING;
+    if (waits)
+        serve_no_wait(t);
     if (!t->call)
         return;
-    if (t->call->settle && t->state != TASK_WAITING)
-        family_settle(t, result);
-    call_over(t);
+    if (t->call->settle && !waits)
+        serve_settle(t, result);
+    serve_over(t);
 }
 
 /* -- going on ---------------------------------------------------------------------------- */
@@ -142,8 +49,8 @@ void task_run(struct task *t, int sig, bool placed)
 static void say_again(struct task *t)
 {
     if (t->call->settle)
-        family_settle(t, -ECANCELED);
-    call_over(t);
+        serve_settle(t, -ECANCELED);
+    serve_over(t);
     task_run(t, 0, true);
 }
 
@@ -153,8 +60,7 @@ static void answer(struct task *t, long result)
     if (log_level >= LOG_INTERCEPT)
         log_call(t, t->call, "done", true, result);
     regs_answer(t->tid, result);
-    call_over(t);
-    settled = true;
+    serve_over(t);
     task_run(t, 0, true);
 }
 
@@ -185,7 +91,7 @@ static int place_blobs(struct task *t)
     if (remote_poke(t, addr, bytes, total)) {
         /* The program took its scratch away. */
         scratch_forget(t);
-        if (t->attempts++ >= MAX_ATTEMPTS)
+        if (t->attempts++ >= SERVE_ATTEMPTS)
             return -EFAULT;
         regs_again(t->tid, &t->regs, t->regs.nr, t->regs.arg);
         say_again(t);
@@ -202,11 +108,12 @@ static void rewrite(struct task *t)
     int err = c->nblobs ? place_blobs(t) : 0;
     if (err == 1)
         return;
+    c->new_arg[5] = notice_arg5(c->new_nr, c->new_arg[5]);
     if (!err && regs_rewrite(t->tid, &t->regs, c->new_nr, c->new_arg))
         return; /* killed: its end is reported */
     if (err) {
         if (c->settle)
-            family_settle(t, err);
+            serve_settle(t, err);
         answer(t, err);
         return;
     }
@@ -232,8 +139,7 @@ static bool repointed(struct task *t)
         regs_restore(t->tid, &t->regs, nr, arg);
         regs_set_result(t->tid, c->result);
         t->attempts = 0;
-        settled = true;
-        call_over(t);
+        serve_over(t);
         task_run(t, 0, true);
     } else {
         regs_again(t->tid, &t->regs, nr, arg);
@@ -245,10 +151,7 @@ static bool repointed(struct task *t)
 static void decide(struct task *t)
 {
     struct call *c = t->call;
-    creds_of(t); /* who.same_as_session is read by everybody */
-    t->who.shares_memory = t->mm->refs > 1;
-    family_dispatch(t, c);
-    caller_call_over();
+    serve_dispatch(t);
     if (t->has_status || repointed(t))
         return;
     if (c->restart) {
@@ -257,10 +160,15 @@ static void decide(struct task *t)
     }
     switch (c->action) {
     case CALL_PASS:
+        if (notice_arg5(c->row->nr, 0)) { /* the kernel judges it once more */
+            call_begin_rewrite(c);
+            rewrite(t);
+            break;
+        }
         t->attempts = 0;
         if (log_level >= LOG_INTERCEPT)
             log_call(t, c, "pass", false, 0);
-        call_over(t);
+        serve_over(t);
         task_run(t, 0, true);
         break;
     case CALL_DONE:
@@ -270,17 +178,21 @@ static void decide(struct task *t)
         rewrite(t);
         break;
     case CALL_WAIT:
-        t->state = TASK_WAITING;
-        nwaiting++;
+        serve_wait(t);
         break;
     }
 }
 
 void trap_seccomp(struct task *t)
 {
+    struct regs now;
     t->state = TASK_STOPPED;
-    if (regs_fetch(t->tid, &t->regs))
+    if (regs_fetch(t->tid, &now))
         return;
+    notice_retraced(t, &now);
+    t->regs = now;
+    t->noticed = false;
+    t->passed = true;
     placement_seen(t);
     if (t->comm[0] && exec_name(t)) {
         if (!t->has_status)
@@ -306,8 +218,7 @@ void trap_seccomp(struct task *t)
         task_run(t, 0, true);
         return;
     }
-    t->call = call_new(t, row);
-    if (!t->call) {
+    if (serve_begin(t, row)) {
         regs_answer(t->tid, -ENOMEM);
         task_run(t, 0, true);
         return;
@@ -332,7 +243,7 @@ void trap_exit(struct task *t)
         return;
     c->result = result;
     if (c->settle)
-        family_settle(t, result);
+        serve_settle(t, result);
     bool spoke = false; /* the program was made to execute calls of ours */
     if (c->settle && c->give_fd >= 0) {
         if (c->row->handler == CALL_CHDIR)
@@ -364,7 +275,7 @@ void trap_exit(struct task *t)
         if (!regs_restarts(result) && (c->result != result || spoke))
             regs_set_result(t->tid, c->result);
     }
-    call_over(t);
+    serve_over(t);
     t->state = TASK_STOPPED;
     task_run(t, 0, true);
 }
@@ -375,7 +286,7 @@ void trap_exec_over(struct task *t)
         return;
     if (log_level >= LOG_INTERCEPT)
         log_call(t, t->call, "rewrite", true, 0);
-    call_over(t);
+    serve_over(t);
 }
 
 /* -- calls that wait --------------------------------------------------------------------- */
@@ -384,16 +295,16 @@ static void try_waiting(struct task *t, void *arg UNUSED)
 {
     if (t->state != TASK_WAITING)
         return;
-    nwaiting--;
-    t->state = TASK_STOPPED;
+    serve_no_wait(t);
     call_begin(t->call);
-    decide(t);
+    if (t->noticed)
+        notice_decide(t);
+    else
+        decide(t);
 }
 
 void trap_retry(void)
 {
-    while (settled && nwaiting) {
-        settled = false;
+    while (serve_may_retry())
         task_each(try_waiting, NULL);
-    }
 }

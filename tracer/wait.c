@@ -1,7 +1,13 @@
 #include "tracer/wait.h"
+#include "tracer/notify.h"
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 struct event {
     int tid;
@@ -12,10 +18,52 @@ struct event {
 static struct event *events;
 static unsigned first, end, size;
 
+static int signals = -1; /* readable once a SIGCHLD came */
+static bool due;         /* waitpid has something to tell, or may have */
+
+int wait_for_notices(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (signals < 0)
+        return -errno;
+    due = true;
+    return sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? -errno : 0;
+}
+
+/* Statuses go first: the tasks behind notices wait in the kernel, and nothing is lost. */
+static int wait_both(int *status)
+{
+    for (;;) {
+        struct signalfd_siginfo si;
+        struct pollfd p[2] = {{.fd = notify_fd(), .events = POLLIN},
+                              {.fd = signals, .events = POLLIN}};
+        if (due) {
+            int tid = waitpid(-1, status, __WALL | __WNOTHREAD | WNOHANG);
+            if (tid)
+                return tid;
+            due = false;
+        }
+        if (poll(p, 2, -1) < 0)
+            return -1;
+        if (p[1].revents) {
+            due = true;
+            if (read(signals, &si, sizeof(si)) < 0 && errno != EAGAIN)
+                return -1;
+        } else if (p[0].revents & POLLIN) {
+            return 0;
+        } else { /* nobody is left under the filter */
+            return waitpid(-1, status, __WALL | __WNOTHREAD);
+        }
+    }
+}
+
 int wait_any(int *status)
 {
     if (first == end)
-        return waitpid(-1, status, __WALL | __WNOTHREAD);
+        return signals < 0 ? waitpid(-1, status, __WALL | __WNOTHREAD) : wait_both(status);
     *status = events[first].status;
     int tid = events[first++].tid;
     if (first == end)

@@ -10,7 +10,7 @@ void call_begin(struct call *c)
     c->nblobs = 0;
     c->settle = c->restart = c->by_fd = false;
     c->close_fd = c->give_fd = -1;
-    c->closed = false;
+    c->closed = c->open_here = false;
     c->fd = -1;
     c->pending.active = false;
     c->said[0] = c->said2[0] = c->real[0] = '\0';

@@ -49,6 +49,8 @@ struct call {
     int give_fd;  /* set by call_settle: a descriptor of ours for the program, as the result or
                      (chdir) as its working directory; the backend closes it; -1 = none */
     bool give_cloexec;
+    bool open_here; /* the rewritten call is an open that the backend may do itself */
+    u64 open_flags;
     bool closed; /* the program may be refused on the way to what the view allows it */
     u8 attempts; /* restarts so far of this very call (kept by the backend) */
 
@@ -71,6 +73,11 @@ void call_begin(struct call *c);
 void call_dispatch(struct call *c);
 /* The result of a rewritten call with settle set; may replace it or ask for a restart. */
 void call_settle(struct call *c, long result);
+
+/* Instead of running a call with open_here set in the program: a descriptor of ours, close-on-exec,
+ * that is what the program would have got, or negative errno. -EAGAIN: only the program can tell,
+ * since the open would wait. Its result goes through call_settle where that is set. */
+int call_open_here(struct call *c);
 
 /* For the families. */
 void call_pass(struct call *c);

@@ -29,10 +29,13 @@ static unsigned walk_flags_of(u64 flags, u64 resolve)
     return w;
 }
 
-/* Makes the program open `real` with `flags`; the mode and everything else as said. */
-static void open_real(struct call *c, const char *real, u64 flags)
+/* Makes the program open `real` with `flags`; the mode and everything else as said. `here`: opening
+ * it cannot wait and does nothing to the program, so the backend may do it. */
+static void open_real(struct call *c, const char *real, u64 flags, bool here)
 {
     call_rewrite_path(c, c->row->path, real);
+    c->open_here = here;
+    c->open_flags = flags;
     if (c->row->handler == CALL_OPENAT2) {
         c->how.flags = flags;
         if (!(flags & (O_CREAT | TMPFILE_BIT)))
@@ -66,7 +69,7 @@ static void open_new(struct call *c, u64 flags, bool tmpfile)
         call_done(c, err);
         return;
     }
-    open_real(c, c->real, flags);
+    open_real(c, c->real, flags, true);
     c->closed = call_may_be_closed(c);
     c->settle = true;
 }
@@ -138,7 +141,8 @@ static void open_existing(struct call *c, u64 flags)
         call_pass(c);
         return;
     }
-    open_real(c, c->real, flags & ~(u64)O_CREAT);
+    open_real(c, c->real, flags & ~(u64)O_CREAT,
+              (regular || S_ISDIR(node->st.st_mode)) && !(flags & O_PATH));
     c->closed = call_may_be_closed(c);
     c->settle = c->closed || node->top == 0;
 }
@@ -295,6 +299,28 @@ static int open_for(struct call *c, u64 flags, u64 mode)
     c->who->ops.resume(c->who);
     sys_close(at);
     if (fd >= 0 && wait)
+        SYS3(SYS_fcntl, fd, F_SETFL, flags & ~(u64)O_NONBLOCK);
+    return fd;
+}
+
+int call_open_here(struct call *c)
+{
+    struct caller *who = c->who;
+    bool makes = c->open_flags & (O_CREAT | TMPFILE_BIT);
+    bool as_caller = makes || !who->same_as_session;
+    u64 flags = c->open_flags | O_CLOEXEC | O_NONBLOCK;
+    int fd;
+    if (as_caller)
+        who->ops.assume(who);
+    if (c->row->handler == CALL_OPENAT2) {
+        struct open_how how = {.flags = flags, .mode = c->how.mode};
+        fd = (int)SYS4(SYS_openat2, AT_FDCWD, c->real, &how, sizeof(how));
+    } else {
+        fd = sys_openat(AT_FDCWD, c->real, (int)flags, (u32)c->arg[c->row->aux]);
+    }
+    if (as_caller)
+        who->ops.resume(who);
+    if (fd >= 0 && !(c->open_flags & O_NONBLOCK))
         SYS3(SYS_fcntl, fd, F_SETFL, flags & ~(u64)O_NONBLOCK);
     return fd;
 }

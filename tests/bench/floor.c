@@ -119,7 +119,7 @@ static void child(int go, struct filter *filter, char **argv)
     if (read(go, &byte, 1) != 1)
         _exit(125);
     close(go);
-    if (filter_load(filter) < 0)
+    if (filter_load(filter, FILTER_TRACE) < 0)
         _exit(125);
     execvp(argv[0], argv);
     fprintf(stderr, "floor: %s: %s\n", argv[0], strerror(errno));
@@ -134,7 +134,7 @@ int main(int argc, char **argv)
         return 2;
     }
     int err = 0;
-    struct filter *filter = filter_build(&err);
+    struct filter *filter = filter_build(FILTER_TRACE, &err);
     if (!filter) {
         fprintf(stderr, "floor: filter: %s\n", strerror(-err));
         return 125;

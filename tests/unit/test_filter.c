@@ -84,17 +84,23 @@ static bool stops(uint32_t verdict)
     return (verdict & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_TRACE;
 }
 
-static int setup(void **state)
+static struct filter *build(enum filter_way way)
 {
-    (void)state;
     int err = 0, fd = memfd_create("filter", MFD_CLOEXEC);
-    filter = filter_build(&err);
-    if (!filter || fd < 0 || seccomp_export_bpf(context(filter), fd))
-        return -1;
+    struct filter *f = filter_build(way, &err);
+    if (!f || fd < 0 || seccomp_export_bpf(context(f), fd))
+        return NULL;
     ssize_t got = pread(fd, program, sizeof(program), 0);
     close(fd);
     program_len = (size_t)got / sizeof(program[0]);
-    return got > 0 ? 0 : -1;
+    return f;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    filter = build(FILTER_TRACE);
+    return filter ? 0 : -1;
 }
 
 static int teardown(void **state)
@@ -122,6 +128,34 @@ static void test_every_number(void **state)
         if (!right)
             fail_msg("number %d (%s): 0x%x", nr, systab_name(nr) ? systab_name(nr) : "?", verdict);
     }
+}
+
+/* With notices: the same calls stop, some by a notice, and the mark turns that into a stop. */
+static void test_notices(void **state)
+{
+    uint32_t traced[NUMBERS_DENIED];
+    const uint64_t marked[6] = {[5] = FILTER_RETRACE}, other[6] = {[5] = FILTER_RETRACE ^ 1};
+    for (int nr = 0; nr < NUMBERS_DENIED; nr++)
+        traced[nr] = run(HERE, nr, NULL);
+    filter_free(filter);
+    filter = build(FILTER_NOTIFY);
+    assert_non_null(filter);
+    for (int nr = 0; nr < NUMBERS_DENIED; nr++) {
+        const struct sysrow *row = systab_row(nr);
+        if (!row || !stops(traced[nr]) || !filter_by_notice(row)) {
+            assert_int_equal(run(HERE, nr, NULL), traced[nr]);
+            continue;
+        }
+        assert_int_equal(run(HERE, nr, NULL), SECCOMP_RET_USER_NOTIF);
+        assert_int_equal(run(HERE, nr, other), SECCOMP_RET_USER_NOTIF);
+        assert_true(stops(run(HERE, nr, marked)));
+    }
+    const uint64_t path_only[6] = {[2] = O_PATH | O_CLOEXEC}, create[6] = {[2] = O_CREAT | O_RDWR};
+    assert_true(stops(run(HERE, SYS_openat, path_only)));
+    assert_int_equal(run(HERE, SYS_openat, create), SECCOMP_RET_USER_NOTIF);
+    assert_true(stops(run(HERE, SYS_execve, NULL)));
+    teardown(state);
+    setup(state);
 }
 
 static void test_foreign_abi(void **state)
@@ -206,7 +240,7 @@ static int in_child(void (*body)(void))
     pid_t pid = fork();
     if (pid == 0) {
         alarm(10);
-        if (filter_load(filter))
+        if (filter_load(filter, FILTER_TRACE))
             _exit(99);
         body();
         _exit(0);
@@ -251,7 +285,7 @@ static void test_no_new_privs(void **state)
     pid_t pid = fork();
     if (pid == 0) {
         int want = may_filter_without_nnp() ? before : 1;
-        if (filter_load(filter))
+        if (filter_load(filter, FILTER_TRACE))
             _exit(99);
         _exit(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == want ? 0 : 1);
     }
@@ -263,8 +297,8 @@ static void test_no_new_privs(void **state)
         int err = 0;
         if (geteuid() == 0 && (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534)))
             _exit(98);
-        struct filter *own = filter_build(&err);
-        if (!own || filter_load(own))
+        struct filter *own = filter_build(FILTER_TRACE, &err);
+        if (!own || filter_load(own, FILTER_TRACE))
             _exit(99);
         _exit(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : 1);
     }
@@ -327,7 +361,7 @@ static void test_traced(void **state)
     pid_t pid = fork();
     if (pid == 0) {
         alarm(20);
-        if (ptrace(PTRACE_TRACEME, 0, 0, 0) || raise(SIGSTOP) || filter_load(filter))
+        if (ptrace(PTRACE_TRACEME, 0, 0, 0) || raise(SIGSTOP) || filter_load(filter, FILTER_TRACE))
             _exit(99);
         traced_body();
         _exit(0);
@@ -359,6 +393,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_number),
+        cmocka_unit_test(test_notices),
         cmocka_unit_test(test_foreign_abi),
         cmocka_unit_test(test_conditions),
         cmocka_unit_test(test_untraced),
