@@ -2,6 +2,7 @@
 #   make test         unit programs, checks, the pairwise matrix; ends with "N passed, N failed"
 #   make test-full    the same with the whole product of backend, style, user and linkage
 #   make unit         only the unit programs
+#   make index-storm TIME=60  the upper index among processes that are killed
 #   make e2e FILE=... only the end-to-end files whose name matches (COMBO=... one combination)
 TESTBIN := $(BUILD)/tests
 MUSL_CC ?= musl-gcc
@@ -81,6 +82,11 @@ test-full:
 	scripts/setup.sh test
 	$(MAKE) $(BUILD)/fuss test-programs $(UNIT_BIN) $(UNIT_ASAN)
 	scripts/run-tests.sh --build $(BUILD) --unit --checks --e2e --full
+
+# The shared upper index among processes that are killed, for longer than `make test` does.
+.PHONY: index-storm
+index-storm: $(BUILD)/unit/test_index_storm
+	STORM_SECONDS=$(or $(TIME),60) $<
 
 e2e: test-programs
 	scripts/run-tests.sh --build $(BUILD) --e2e $(if $(FILE),--file '$(FILE)') \

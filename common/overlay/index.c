@@ -8,17 +8,21 @@
 #define WAYS       4
 #define STATE_BITS 3u /* mask */
 
-/* Of a stripe and of `all`: changes under way in the low bits, finished and begun ones above. */
-#define BUSY_BITS 20
-#define BUSY_MASK (((u64)1 << BUSY_BITS) - 1)
-#define EPOCH_ONE ((u64)1 << BUSY_BITS)
+/* Of a stripe and of `all`: changes under way in the low half, one bit for each owner and a count
+ * of those without; how many began or ended above. An owner's bit is changed by nobody else, so
+ * that ending a change for the dead needs no record of how far they came. */
+#define OWNER_BIT(n) ((u64)1 << (n))
+#define COUNT_ONE    OWNER_BIT(INDEX_OWNERS)
+#define BUSY_MASK    (((u64)1 << 32) - 1)
+#define EPOCH_ONE    ((u64)1 << 32)
 
 struct index {
     u64 key[2];
     u64 mask;
     u64 all; /* changes of everything, part of every stripe's generation */
     u64 touches;
-    u64 moves; /* see index_structure */
+    u64 moves;               /* see index_structure */
+    u32 owner[INDEX_OWNERS]; /* the thread that has claimed it, or 0 */
     u64 stripe[STRIPES];
     u64 entry[];
 };
@@ -101,7 +105,9 @@ static u64 generation(const struct index *x, u64 hash, bool *settled)
 {
     u64 all = load(&x->all), own = load(&x->stripe[hash % STRIPES]);
     *settled = !((all | own) & BUSY_MASK);
-    return own + all * 0x9e3779b97f4a7c15u; /* no counting ever leads back to a former sum */
+    /* Not a mere sum: two ways of counting must not lead to the same word. */
+    own *= 0x9e3779b97f4a7c15u;
+    return (all + (own ^ own >> 32)) * 0xd6e8feb86659fd93u;
 }
 
 static u64 tag_of(u64 hash, u64 gen)
@@ -161,24 +167,78 @@ void index_touch_all(struct index *x)
     change(x, &x->all, EPOCH_ONE);
 }
 
-void index_begin(struct index *x, u64 hash)
+int index_claim(struct index *x, u32 tid)
 {
-    change(x, &x->stripe[hash % STRIPES], EPOCH_ONE + 1);
+    for (unsigned i = 0; i < INDEX_OWNERS; i++) {
+        u32 *owner = &x->owner[(tid + i) % INDEX_OWNERS], nobody = 0;
+        if (__atomic_load_n(owner, __ATOMIC_RELAXED) == 0 &&
+            __atomic_compare_exchange_n(owner, &nobody, tid, false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED))
+            return (int)((tid + i) % INDEX_OWNERS);
+    }
+    return -1;
 }
 
-void index_end(struct index *x, u64 hash)
+void index_release(struct index *x, int owner)
 {
-    change(x, &x->stripe[hash % STRIPES], EPOCH_ONE - 1);
+    __atomic_store_n(&x->owner[owner], 0, __ATOMIC_RELEASE);
 }
 
-void index_begin_all(struct index *x)
+static void begin(struct index *x, u64 *counter, int owner)
 {
-    change(x, &x->all, EPOCH_ONE + 1);
+    u64 by = EPOCH_ONE;
+    if (owner == INDEX_NO_OWNER)
+        by += COUNT_ONE;
+    else if (!(load(counter) & OWNER_BIT(owner)))
+        by += OWNER_BIT(owner);
+    change(x, counter, by);
 }
 
-void index_end_all(struct index *x)
+static void end(struct index *x, u64 *counter, int owner)
 {
-    change(x, &x->all, EPOCH_ONE - 1);
+    u64 by = EPOCH_ONE;
+    if (owner == INDEX_NO_OWNER)
+        by -= COUNT_ONE;
+    else if (load(counter) & OWNER_BIT(owner))
+        by -= OWNER_BIT(owner);
+    change(x, counter, by);
+}
+
+unsigned index_reap(struct index *x, u32 tid)
+{
+    unsigned left = 0;
+    for (int i = 0; i < INDEX_OWNERS; i++) {
+        if (__atomic_load_n(&x->owner[i], __ATOMIC_ACQUIRE) != tid)
+            continue;
+        for (unsigned s = 0; s < STRIPES; s++)
+            if (load(&x->stripe[s]) & OWNER_BIT(i))
+                end(x, &x->stripe[s], i);
+        if (load(&x->all) & OWNER_BIT(i))
+            end(x, &x->all, i);
+        index_release(x, i);
+        left++;
+    }
+    return left;
+}
+
+void index_begin(struct index *x, int owner, u64 hash)
+{
+    begin(x, &x->stripe[hash % STRIPES], owner);
+}
+
+void index_end(struct index *x, int owner, u64 hash)
+{
+    end(x, &x->stripe[hash % STRIPES], owner);
+}
+
+void index_begin_all(struct index *x, int owner)
+{
+    begin(x, &x->all, owner);
+}
+
+void index_end_all(struct index *x, int owner)
+{
+    end(x, &x->all, owner);
 }
 
 u64 index_generation(const struct index *x)
