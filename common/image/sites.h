@@ -20,6 +20,10 @@
  * not serve (clone and vfork through a wrapper) are made by the stub's own `syscall`, with the
  * program's registers and stack, followed by the copy.
  *
+ * A call that the kernel is to make after all, blocking ones above all, is best made in place where
+ * the site is a SITE_MOV: set eax, jump to vaddr + length. Thread cancellation unwinds the stack
+ * from the address of the call, which must be the program's own.
+ *
  * Tables are flat and without pointers: made once per image outside the program, handed to it by
  * shared memory, and checked there (sites_check). */
 #ifndef FUSS_IMAGE_SITES_H

@@ -1,5 +1,5 @@
 # The finder of syscall sites under libFuzzer.
-#   make fuzz-sites [TIME=60]   findings are left in $(BUILD)/fuzz/sites/
+#   make fuzz-sites [TIME=60]   needs Debian's clang; findings are left in $(BUILD)/fuzz/sites/
 SITES_FUZZ := $(BUILD)/fuzz/sites
 SITES_FUZZ_SRC := tests/fuzz/sites/target.c $(wildcard common/image/*.c)
 
