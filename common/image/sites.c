@@ -159,34 +159,35 @@ static int16_t as_number(int32_t value)
     return value >= 0 && value < SITE_NUMBERS ? (int16_t)value : SITE_NUMBERS;
 }
 
-/* A register that held the number before the straight way began: constants that the code around
- * gives it, usually before a loop. -1 where one of them is wanted or there is none. */
-static int16_t number_around(const struct segment *s, u64 at, unsigned reg,
-                             const struct site_wants *want)
+/* The number comes from a register that was set before the straight way began: the constant that
+ * the code next to the site gives it, usually before a loop. Without one the call is one of many in
+ * a function that knows its numbers: not wanted. The argument of a wrapper is -1. */
+static int16_t number_around(const struct segment *s, u64 at, unsigned reg)
 {
     u64 p = at > LOOK_AROUND ? at - LOOK_AROUND : 0, to = min_size(at + LOOK_AROUND, s->size);
-    int16_t seen = -1;
-    if (reg == ARGUMENT) /* of a wrapper; what other functions pass says nothing */
+    u64 nearest = LOOK_AROUND;
+    int16_t number = SITE_NUMBERS;
+    if (reg == ARGUMENT || reg == 0)
         return -1;
     while (p < to) {
         struct insn i;
         int32_t value = 0;
+        u64 far = p < at ? at - p : p - at;
         if (!decode_at(s, p, &i)) {
             p++;
             continue;
         }
-        if (insn_effect(&i, reg, &value) == EFFECT_CONSTANT && value != 0) {
-            seen = as_number(value);
-            if (sites_wanted(want, seen))
-                return -1;
+        if (far < nearest && insn_effect(&i, reg, &value) == EFFECT_CONSTANT && value != 0) {
+            nearest = far;
+            number = as_number(value);
         }
         p += i.length;
     }
-    return seen;
+    return number;
 }
 
 /* What rax holds at `at` on the straight way, or -1. */
-static int16_t number_at(const struct near *n, u64 site, const struct site_wants *want)
+static int16_t number_at(const struct near *n, u64 site)
 {
     unsigned reg = 0;
     u64 at = site;
@@ -209,7 +210,7 @@ static int16_t number_at(const struct near *n, u64 site, const struct site_wants
             return -1;
         }
     }
-    return reg == 0 ? -1 : number_around(n->seg, site, reg, want);
+    return number_around(n->seg, site, reg);
 }
 
 /* Whether a near branch leads behind the first and before the last byte + 1 of the patch. */
@@ -260,7 +261,7 @@ static bool describe(const struct segment *s, u64 at, const struct site_wants *w
     if (!sure(&n, at))
         return false;
     memset(out, 0, sizeof(*out));
-    out->nr = number_at(&n, at, want);
+    out->nr = number_at(&n, at);
     if (out->nr != -1 && !sites_wanted(want, out->nr))
         return false;
     if (before(&n, at, &start, &i) && at - start == PATCH && s->bytes[start] == 0xb8 &&
