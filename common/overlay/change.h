@@ -31,7 +31,7 @@ void spot_close(struct spot *spot);
 int spot_made(struct overlay *o, struct spot *spot, struct vnode *node);
 void spot_gone(struct overlay *o, struct vnode *node, bool whiteout);
 /* Looks the name up again: node is what is there now. */
-int spot_look(struct overlay *o, struct spot *spot, struct vnode *node);
+int spot_look(struct overlay *o, struct vnode *node);
 /* -EEXIST/-EROFS/-EINVAL/-EACCES in the kernel's order: may the caller create the absent node? */
 int spot_may_create(struct overlay *o, struct caller *who, const struct vnode *node,
                     struct spot *spot);

@@ -348,6 +348,25 @@ int overlay_parent(struct overlay *o, const struct vnode *node, struct vnode *ou
     return r;
 }
 
+int overlay_parent_of(struct overlay *o, const struct vnode *node, struct vnode *out)
+{
+    layer_set layers = node->dir_layers;
+    size_t len = (size_t)(path_last(node->path, node->len) - node->path);
+    if (len == 0 || !layers || node->generation != index_generation(o->index))
+        return overlay_parent(o, node, out);
+    out->fs = &o->vfs;
+    out->generation = node->generation;
+    out->layers = out->dir_layers = layers;
+    out->top = (u8)lowest(layers);
+    out->whiteout = false;
+    out->len = len - 1;
+    memcpy(out->path, node->path, len - 1);
+    out->path[len - 1] = '\0';
+    if (layer_stat(o, out->top, out->path, out->top != 0, &out->st) < 0 || !vnode_is_dir(out))
+        return overlay_parent(o, node, out);
+    return 0;
+}
+
 bool overlay_lower_has(struct overlay *o, const struct vnode *node)
 {
     char dir[VPATH_MAX];

@@ -121,6 +121,10 @@ int overlay_lookup(struct vfs *fs, const struct vnode *dir, const char *name, si
 int overlay_descend(struct vfs *fs, const char *path, size_t len, struct vnode *out);
 /* The parent directory of a node; -ENOENT where it is gone. The root is its own parent. */
 int overlay_parent(struct overlay *o, const struct vnode *node, struct vnode *out);
+/* The same with one look, where nothing has changed since the node was looked up. Lowers that the
+ * node may have been in stand in its layers, whether they have the directory or not: good for
+ * rights and for the upper part, not for looking up names. */
+int overlay_parent_of(struct overlay *o, const struct vnode *node, struct vnode *out);
 /* True where some lower layer, were the upper empty at this name, would show something there: a
  * whiteout is needed to hide it. Looks at dir_layers. */
 bool overlay_lower_has(struct overlay *o, const struct vnode *node);

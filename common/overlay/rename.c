@@ -348,8 +348,8 @@ static int perform(struct overlay *o, struct caller *who, struct move *m)
     if (m->drops)
         overlay_drop_origin(o, &m->replaced);
     touch_both(o, m);
-    r = spot_look(o, &m->dst, m->to);
-    return r < 0 ? r : spot_look(o, &m->src, m->from);
+    r = spot_look(o, m->to);
+    return r < 0 ? r : spot_look(o, m->from);
 }
 
 int overlay_rename(struct vfs *fs, struct caller *who, struct vnode *from, struct vnode *to,

@@ -10,7 +10,7 @@ int spot_init(struct overlay *o, const struct vnode *node, struct spot *spot)
     if (n < 0)
         return (int)n;
     spot->len = (size_t)n;
-    return overlay_parent(o, node, &spot->parent);
+    return overlay_parent_of(o, node, &spot->parent);
 }
 
 int spot_open(struct overlay *o, struct spot *spot)
@@ -43,7 +43,7 @@ int spot_made(struct overlay *o, struct spot *spot, struct vnode *node)
 {
     int r = sys_fstatat(spot->dir, spot->name, &node->st, AT_SYMLINK_NOFOLLOW);
     if (r < 0)
-        return spot_look(o, spot, node); /* it is made all the same */
+        return spot_look(o, node); /* it is made all the same */
     settle(o, node, true);
     return 0;
 }
@@ -54,9 +54,12 @@ void spot_gone(struct overlay *o, struct vnode *node, bool whiteout)
     node->whiteout = whiteout;
 }
 
-int spot_look(struct overlay *o, struct spot *spot, struct vnode *node)
+int spot_look(struct overlay *o, struct vnode *node)
 {
-    return overlay_lookup(&o->vfs, &spot->parent, spot->name, spot->len, node);
+    char path[VPATH_MAX];
+    memcpy(path, node->path, node->len + 1);
+    int r = overlay_descend(&o->vfs, path, node->len, node);
+    return r == -EAGAIN ? -ENOENT : r;
 }
 
 int spot_may_create(struct overlay *o, struct caller *who, const struct vnode *node,

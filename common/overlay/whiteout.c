@@ -35,15 +35,19 @@ int overlay_wh_name(char *buf, size_t cap, const char *name)
 static int make_marker(int dir, const char *name)
 {
     struct stat st;
-    int fd = sys_openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (fd == -EEXIST)
-        return 0;
-    if (fd < 0)
-        return fd;
+    int r = sys_mknodat(dir, name, S_IFREG | 0644, 0);
+    if (r < 0)
+        return r == -EEXIST ? 0 : r;
     /* Neither the umask nor a default ACL of the directory has a say. */
-    if (sys_fstat(fd, &st) == 0 && (st.st_mode & 07777) != 0644)
-        sys_fchmod(fd, 0644);
-    sys_close(fd);
+    if (sys_fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && (st.st_mode & 07777) != 0644 &&
+        S_ISREG(st.st_mode)) {
+        int fd = sys_openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+        char path[SYS_FD_PATH];
+        if (fd >= 0) {
+            sys_fchmodat(AT_FDCWD, sys_fd_path(path, fd), 0644);
+            sys_close(fd);
+        }
+    }
     return 1;
 }
 
