@@ -27,6 +27,17 @@ int spot_init(struct overlay *o, const struct vnode *node, struct spot *spot);
 /* Copies the parent up where needed and opens it. */
 int spot_open(struct overlay *o, struct spot *spot);
 void spot_close(struct spot *spot);
+/* The same where the directory may be the one that was changed last and is held open still, and is
+ * to be held open for the next change. Not for what moves or removes directories. */
+int spot_take(struct overlay *o, struct spot *spot);
+void spot_keep(struct overlay *o, struct spot *spot);
+/* Lets it go: a directory is about to move, or to be removed. */
+void kept_drop(struct overlay *o);
+/* True where it was made a moment ago and nothing was done to this name (hash: index_hash) since:
+ * the upper has neither it nor a mark of it. */
+bool kept_lacks(struct overlay *o, const char *path, size_t len, u64 hash);
+/* Its stat, where it is this one; else -ENOENT. */
+int kept_stat(struct overlay *o, const char *path, size_t len, struct stat *st);
 /* The node is the new object at the (open) spot; or the spot is free, behind a whiteout or not. */
 int spot_made(struct overlay *o, struct spot *spot, struct vnode *node);
 void spot_gone(struct overlay *o, struct vnode *node, bool whiteout);

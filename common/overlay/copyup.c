@@ -230,6 +230,7 @@ int copy_up_into(struct overlay *o, int dir, struct vnode *node, u64 size_hint)
     else
         r = copy_special(o, dir, name, node);
     change_touch(o, node->path, node->len);
+    o->made_dir = r == 0;
     if (r < 0 && r != -EEXIST)
         return r;
     r = sys_fstatat(dir, name, &node->st, AT_SYMLINK_NOFOLLOW);
@@ -280,6 +281,7 @@ static NOINLINE int build_down(struct overlay *o, struct vnode *dir, size_t len,
             r = vnode_exists(&at) ? -ENOTDIR : -ENOENT;
             break;
         }
+        o->made_dir = false;
         if (at.top != 0)
             r = copy_up_into(o, fd, &at, 0);
         if (r < 0)
@@ -300,6 +302,7 @@ static NOINLINE int build_down(struct overlay *o, struct vnode *dir, size_t len,
 int overlay_upper_dir(struct overlay *o, struct vnode *dir)
 {
     size_t len = 0;
+    o->made_dir = false;
     if (o->s->read_only)
         return -EROFS;
     if (dir->top == 0)

@@ -159,12 +159,12 @@ static int create(struct vfs *fs, struct caller *who, struct vnode *node, const 
         if (device && !caller_capable(who, CAP_MKNOD_BIT))
             return -EPERM;
     }
-    r = spot_open(o, &spot);
+    r = spot_take(o, &spot);
     if (r == 0)
         r = make_at(o, who, node, &spot, m);
     if (r == 0)
         r = spot_made(o, &spot, node);
-    spot_close(&spot);
+    spot_keep(o, &spot);
     return r;
 }
 
@@ -282,7 +282,7 @@ int overlay_create_begin(struct vfs *fs, struct caller *who, struct vnode *node,
         return begin_tmpfile(o, who, node, pending, real, cap);
     int r = spot_may_create(o, who, node, &spot);
     if (r == 0)
-        r = spot_open(o, &spot);
+        r = spot_take(o, &spot);
     if (r < 0)
         return r;
     change_touch(o, node->path, node->len);
@@ -294,7 +294,7 @@ int overlay_create_begin(struct vfs *fs, struct caller *who, struct vnode *node,
         if (o->index)
             pending->node_hash = index_hash(o->index, node->path, node->len);
     }
-    spot_close(&spot);
+    spot_keep(o, &spot);
     return r;
 }
 

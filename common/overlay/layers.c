@@ -1,5 +1,5 @@
 /* A session's layers, opened. */
-#include "overlay/overlay.h"
+#include "overlay/change.h"
 #include "overlay/index.h"
 #include "base/sys.h"
 
@@ -58,7 +58,7 @@ int overlay_init(struct overlay *o, const struct session *s, int *bad_layer)
     u64 key = 0;
     memset(o, 0, sizeof(*o));
     o->s = s;
-    o->work_fd = -1;
+    o->work_fd = o->kept.fd = -1;
     o->vfs.name = "overlay";
     fill_ops(&o->vfs.ops);
     for (unsigned i = 0; i < LAYERS_MAX; i++)
@@ -104,6 +104,7 @@ int overlay_init(struct overlay *o, const struct session *s, int *bad_layer)
 
 void overlay_fini(struct overlay *o)
 {
+    kept_drop(o);
     for (unsigned i = 0; i < LAYERS_MAX; i++) {
         if (o->layer_fd[i] >= 0)
             sys_close(o->layer_fd[i]);

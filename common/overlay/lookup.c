@@ -146,6 +146,13 @@ static bool take(struct vnode *out, unsigned layer, int say, const struct stat *
     return say != SAYS_DIR;
 }
 
+static enum index_state known(struct overlay *o, const char *path, size_t len, u64 *hash, u64 *word)
+{
+    *hash = index_hash(o->index, path, len);
+    enum index_state state = index_look(o->index, *hash, word);
+    return state == INDEX_MAYBE && kept_lacks(o, path, len, *hash) ? INDEX_ABSENT : state;
+}
+
 /* Fills out (path and dir_layers are set) from the layers of its directory. */
 static int look_in_layers(struct overlay *o, struct vnode *out, bool safe)
 {
@@ -160,8 +167,7 @@ static int look_in_layers(struct overlay *o, struct vnode *out, bool safe)
     path_pop(dir, out->len);
     make_absent(out);
     if (left & layer_bit(0)) {
-        hash = index_hash(o->index, out->path, out->len);
-        w.in_upper = index_look(o->index, hash, &word);
+        w.in_upper = known(o, out->path, out->len, &hash, &word);
         if (w.in_upper == INDEX_ABSENT)
             left &= ~layer_bit(0);
     }
@@ -299,7 +305,7 @@ static int look_whole(struct overlay *o, struct vnode *out, unsigned layer, bool
 static int descend_fast(struct overlay *o, struct vnode *out)
 {
     layer_set parents = known_parents(o, out);
-    u64 word;
+    u64 hash, word;
     if (!parents)
         return -EAGAIN;
     out->dir_layers = parents;
@@ -309,8 +315,7 @@ static int descend_fast(struct overlay *o, struct vnode *out)
     if (!upper)
         return look_whole(o, out, lowest(low), false);
     /* The index says that the upper has the parent directory. */
-    if (!low ||
-        index_look(o->index, index_hash(o->index, out->path, out->len), &word) != INDEX_ABSENT)
+    if (!low || known(o, out->path, out->len, &hash, &word) != INDEX_ABSENT)
         return look_in_layers(o, out, true);
     int r = look_whole(o, out, lowest(low), true);
     return r == -EAGAIN ? look_in_layers(o, out, true) : r;
@@ -362,7 +367,10 @@ int overlay_parent_of(struct overlay *o, const struct vnode *node, struct vnode 
     out->len = len - 1;
     memcpy(out->path, node->path, len - 1);
     out->path[len - 1] = '\0';
-    if (layer_stat(o, out->top, out->path, out->top != 0, &out->st) < 0 || !vnode_is_dir(out))
+    int r = out->top ? -ENOENT : kept_stat(o, out->path, out->len, &out->st);
+    if (r < 0)
+        r = layer_stat(o, out->top, out->path, out->top != 0, &out->st);
+    if (r < 0 || !vnode_is_dir(out))
         return overlay_parent(o, node, out);
     return 0;
 }

@@ -40,6 +40,7 @@ struct relocation {
 };
 
 #define COPIED_BITS 65536
+#define NOTED_BITS  65536
 
 /* Whether a lower directory is opaque: taken as constant for the session. */
 struct opaque_entry {
@@ -61,7 +62,17 @@ struct overlay {
     u64 stale;                    /* counts copy-ups of files that had been opened */
     u64 copied[COPIED_BITS / 64]; /* by hash: lower files that were copied up in this session */
     struct index *index;
-    u64 serial; /* for temporary names in work */
+    u64 serial;                  /* for temporary names in work */
+    u64 touches;                 /* of the index, our own (spot.c) */
+    struct {                     /* the upper directory that was changed last */
+        int fd;                  /* O_PATH, -1 = none */
+        u64 generation, touches; /* when it was known to be there */
+        bool fresh;              /* made while it is held: only names noted since can be in it */
+        u64 noted[NOTED_BITS / 64];
+        size_t len;
+        char path[VPATH_MAX];
+    } kept;
+    bool made_dir; /* overlay_upper_dir() made the directory it gave */
     struct origin_entry origin[ORIGINS_MAX];
     u32 norelocs;
     struct relocation reloc[RELOCATIONS_MAX];

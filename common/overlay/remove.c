@@ -51,7 +51,7 @@ int overlay_unlink(struct vfs *fs, struct caller *who, struct vnode *node)
     if (lower)
         r = spot_may_whiteout(o, &spot);
     if (r == 0)
-        r = spot_open(o, &spot);
+        r = spot_take(o, &spot);
     if (r < 0)
         return r;
     change_touch(o, node->path, node->len);
@@ -60,7 +60,7 @@ int overlay_unlink(struct vfs *fs, struct caller *who, struct vnode *node)
     else
         r = unlink_plain(o, spot.dir, spot.name, 0);
     change_touch(o, node->path, node->len);
-    spot_close(&spot);
+    spot_keep(o, &spot);
     if (r < 0)
         return r;
     if (node->top == 0 && node->st.st_nlink <= 1)
@@ -174,6 +174,7 @@ int overlay_rmdir(struct vfs *fs, struct caller *who, struct vnode *node)
         return r < 0 ? r : -ENOTEMPTY;
     bool lower = overlay_lower_has(o, node);
     bool merged = (node->layers & ~layer_bit(0)) != 0;
+    kept_drop(o);
     r = lower ? spot_may_whiteout(o, &spot) : 0;
     if (r == 0)
         r = spot_open(o, &spot);

@@ -22,6 +22,69 @@ int spot_open(struct overlay *o, struct spot *spot)
     return 0;
 }
 
+/* Whoever removes or renames a directory drops it (change_touch_all, kept_drop), and a change of
+ * anybody else's shows as a touch that is not ours. */
+static bool is_kept(struct overlay *o, const char *path, size_t len)
+{
+    return o->kept.fd >= 0 && o->kept.len == len && memcmp(o->kept.path, path, len) == 0 &&
+           o->index &&
+           index_generation(o->index) - o->kept.generation == o->touches - o->kept.touches;
+}
+
+void kept_drop(struct overlay *o)
+{
+    if (o->kept.fd >= 0)
+        sys_close(o->kept.fd);
+    o->kept.fd = -1;
+    o->kept.fresh = false;
+}
+
+static u64 *noted_word(struct overlay *o, u64 hash)
+{
+    return &o->kept.noted[hash / 64 % (NOTED_BITS / 64)];
+}
+
+bool kept_lacks(struct overlay *o, const char *path, size_t len, u64 hash)
+{
+    size_t dir = (size_t)(path_last(path, len) - path);
+    return o->kept.fresh && dir > 0 && is_kept(o, path, dir - 1) &&
+           !(*noted_word(o, hash) >> hash % 64 & 1);
+}
+
+int spot_take(struct overlay *o, struct spot *spot)
+{
+    if (spot->parent.top != 0 || !is_kept(o, spot->parent.path, spot->parent.len)) {
+        kept_drop(o);
+        int r = spot_open(o, spot);
+        if (r == 0 && o->made_dir) {
+            o->kept.fresh = true;
+            memset(o->kept.noted, 0, sizeof(o->kept.noted));
+        }
+        return r;
+    }
+    spot->dir = o->kept.fd;
+    o->kept.fd = -1;
+    return 0;
+}
+
+void spot_keep(struct overlay *o, struct spot *spot)
+{
+    const struct vnode *dir = &spot->parent;
+    if (spot->dir < 0)
+        return;
+    o->kept.fd = spot->dir;
+    o->kept.len = dir->len;
+    memcpy(o->kept.path, dir->path, dir->len);
+    o->kept.generation = o->index ? index_generation(o->index) : 0;
+    o->kept.touches = o->touches;
+    spot->dir = -1;
+}
+
+int kept_stat(struct overlay *o, const char *path, size_t len, struct stat *st)
+{
+    return is_kept(o, path, len) ? sys_fstat(o->kept.fd, st) : -ENOENT;
+}
+
 void spot_close(struct spot *spot)
 {
     if (spot->dir >= 0)
@@ -85,14 +148,21 @@ int spot_may_whiteout(const struct overlay *o, const struct spot *spot)
 
 void change_touch(struct overlay *o, const char *path, size_t len)
 {
-    if (o->index)
-        index_touch(o->index, index_hash(o->index, path, len));
+    if (!o->index)
+        return;
+    u64 hash = index_hash(o->index, path, len);
+    o->touches++;
+    *noted_word(o, hash) |= (u64)1 << hash % 64;
+    index_touch(o->index, hash);
 }
 
 void change_touch_all(struct overlay *o)
 {
-    if (o->index)
-        index_touch_all(o->index);
+    kept_drop(o);
+    if (!o->index)
+        return;
+    o->touches++;
+    index_touch_all(o->index);
 }
 
 int hold_dir(struct overlay *o, int fd, bool times, struct held_dir *h)

@@ -34,19 +34,18 @@ int overlay_wh_name(char *buf, size_t cap, const char *name)
 /* An empty file of that name with mode 0644: 1 made, 0 there already. */
 static int make_marker(int dir, const char *name)
 {
+    char path[SYS_FD_PATH];
     struct stat st;
     int r = sys_mknodat(dir, name, S_IFREG | 0644, 0);
     if (r < 0)
         return r == -EEXIST ? 0 : r;
     /* Neither the umask nor a default ACL of the directory has a say. */
-    if (sys_fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && (st.st_mode & 07777) != 0644 &&
-        S_ISREG(st.st_mode)) {
-        int fd = sys_openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
-        char path[SYS_FD_PATH];
-        if (fd >= 0) {
-            sys_fchmodat(AT_FDCWD, sys_fd_path(path, fd), 0644);
-            sys_close(fd);
-        }
+    if (sys_fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_mode == (S_IFREG | 0644))
+        return 1;
+    int fd = sys_openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (fd >= 0) {
+        sys_fchmodat(AT_FDCWD, sys_fd_path(path, fd), 0644);
+        sys_close(fd);
     }
     return 1;
 }

@@ -38,6 +38,11 @@
 #define change_touch_all      hooked_change_touch_all
 #define hold_dir              hooked_hold_dir
 #define release_dir           hooked_release_dir
+#define spot_take             hooked_spot_take
+#define spot_keep             hooked_spot_keep
+#define kept_drop             hooked_kept_drop
+#define kept_lacks            hooked_kept_lacks
+#define kept_stat             hooked_kept_stat
 #define hold_node             hooked_hold_node
 #define release_node          hooked_release_node
 #define change_dir_empty      hooked_change_dir_empty
