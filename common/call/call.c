@@ -74,7 +74,9 @@ const char *call_fixed_words(struct place *p, const char *said)
 
 bool call_may_be_closed(struct call *c)
 {
-    return !c->who->same_as_session && !caller_capable(c->who, CAP_DAC_OVERRIDE_BIT) &&
+    if (c->who->same_as_session) /* root passes everywhere */
+        return c->view->session->uid != 0;
+    return !caller_capable(c->who, CAP_DAC_OVERRIDE_BIT) &&
            !caller_capable(c->who, CAP_DAC_READ_SEARCH_BIT);
 }
 

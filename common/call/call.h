@@ -89,8 +89,9 @@ void call_begin_rewrite(struct call *c);
 void call_rewrite_path(struct call *c, int arg, const char *real);
 /* The canonical path of a place outside, with the trailing slash that was said. */
 const char *place_words(struct place *p);
-/* True for a program that, by ids or capabilities of its own, may find directories of the layers
- * closed that are open in the merged view. */
+/* True for a program that may find directories of the layers closed that the merged view lets it
+ * pass: by ids or capabilities of its own, or because one was closed behind its working directory.
+ */
 bool call_may_be_closed(struct call *c);
 /* Words for a place outside that mean what was judged, whatever another thread writes over the
  * program's own: its canonical path, or what was said where the kernel has to tell an error. */

@@ -274,6 +274,15 @@ static int real_dir(struct call *c, const char **name)
     return (int)SYS4(SYS_openat2, AT_FDCWD, c->base, &how, sizeof(how));
 }
 
+/* The upper directory in which c->place shall be made, though one on the way to it is closed. */
+static int closed_dir(struct call *c)
+{
+    struct vnode *node = &c->place.node, *dir = &c->place2.node;
+    size_t len = (size_t)(path_last(node->path, node->len) - node->path);
+    int err = node->fs->ops.descend(node->fs, node->path, len ? len - 1 : 0, dir);
+    return err ? err : node->fs->ops.grab(node->fs, dir);
+}
+
 /* The program was refused on its way through a layer's directories, which the merged view lets it
  * pass: what it wants is opened for it, with its own rights on the object itself. A descriptor or
  * negative errno. */
@@ -282,13 +291,15 @@ static int open_for(struct call *c, u64 flags, u64 mode)
     char path[SYS_FD_PATH];
     struct vnode *node = &c->place.node;
     bool make = c->pending.active && c->pending.len, wait = !(flags & (O_NONBLOCK | O_PATH));
-    const char *name;
+    const char *name = NULL;
     if (!c->pending.active && !S_ISREG(node->st.st_mode) && !S_ISDIR(node->st.st_mode) &&
         !(flags & O_PATH))
         return -EACCES; /* opening a fifo or a device may wait, and more */
     if ((flags & O_NOATIME) && !c->pending.active && access_owner(c->who, &node->st))
         return -EPERM;
     int at = make ? real_dir(c, &name) : node->fs->ops.grab(node->fs, node);
+    if (make && at == -EACCES && !c->pending.staged)
+        at = closed_dir(c);
     if (at < 0 || (flags & O_PATH))
         return at;
     if (!make)

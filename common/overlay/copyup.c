@@ -234,6 +234,8 @@ int copy_up_into(struct overlay *o, int dir, struct vnode *node, u64 size_hint)
     if (r < 0 && r != -EEXIST)
         return r;
     r = sys_fstatat(dir, name, &node->st, AT_SYMLINK_NOFOLLOW);
+    if (r == -EACCES)
+        r = overlay_stat_in(o, 0, node->path, &node->st);
     if (r < 0)
         return r;
     node->top = 0;

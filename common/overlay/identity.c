@@ -67,16 +67,18 @@ static bool read_closed(struct overlay *o, const char *path, bool follow, struct
 {
     char link[SYS_FD_PATH];
     struct origin_mark mark = {0};
+    struct stat now; /* somebody may have opened it for longer already */
     if (o->s->uid == 0 || st->st_uid != o->s->uid || (st->st_mode & 0400))
         return false;
     int fd = sys_openat(AT_FDCWD, path, O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW), 0);
     if (fd < 0)
         return false;
     sys_fd_path(link, fd);
-    bool found = sys_fchmodat(AT_FDCWD, link, (st->st_mode & 07777) | 0400) == 0;
+    bool found =
+        sys_fstat(fd, &now) == 0 && sys_fchmodat(AT_FDCWD, link, (now.st_mode & 07777) | 0400) == 0;
     if (found) {
         found = read_mark(o, link, true, &mark) && mark.format == FORMAT_SHOWN;
-        sys_fchmodat(AT_FDCWD, link, st->st_mode & 07777);
+        sys_fchmodat(AT_FDCWD, link, now.st_mode & 07777);
     }
     sys_close(fd);
     if (!found)

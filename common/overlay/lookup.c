@@ -45,7 +45,7 @@ static int layer_stat(struct overlay *o, unsigned layer, const char *rel, bool s
     if (!*rel)
         return sys_fstat(o->layer_fd[layer], st);
     if (!safe)
-        return sys_fstatat(o->layer_fd[layer], rel, st, AT_SYMLINK_NOFOLLOW);
+        return overlay_stat_in(o, layer, rel, st);
     int fd = overlay_open_in(o, layer, rel, 0);
     if (fd < 0)
         return fd;

@@ -157,14 +157,15 @@ static int read_marks(struct overlay *o, unsigned layer, const char *rel, struct
     struct marked at = {.path = path};
     sys_fd_path(path, o->layer_fd[layer]);
     size_t len = str_len(path);
-    if (path_push(path, sizeof(path), &len, *rel ? rel : ".", *rel ? str_len(rel) : 1) == 0)
-        return read_marks_at(&at, m);
-    int fd = overlay_open_in(o, layer, rel, 0); /* too long a path that way */
+    int r = path_push(path, sizeof(path), &len, *rel ? rel : ".", *rel ? str_len(rel) : 1);
+    if (r == 0 && (r = read_marks_at(&at, m)) != -EACCES)
+        return r;
+    int fd = overlay_open_in(o, layer, rel, 0); /* too long a path that way, or closed */
     if (fd < 0)
         return fd;
     sys_fd_path(path, fd);
     at.follow = true;
-    int r = read_marks_at(&at, m);
+    r = read_marks_at(&at, m);
     sys_close(fd);
     return r;
 }
@@ -180,7 +181,7 @@ static int has_opaque_name(struct overlay *o, unsigned layer, const char *rel)
     if (path_push(path, sizeof(path), &len, rel, str_len(rel)) ||
         path_push(path, sizeof(path), &len, OPAQUE_NAME, sizeof(OPAQUE_NAME) - 1))
         return 0;
-    return sys_fstatat(o->layer_fd[layer], path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    return overlay_stat_in(o, layer, path, &st) == 0;
 }
 
 bool overlay_is_whiteout(struct overlay *o, unsigned layer, const char *rel, const struct stat *st)
@@ -257,5 +258,5 @@ int overlay_has_wh(struct overlay *o, unsigned layer, const char *dir_rel, const
         path_push(path, sizeof(path), &len, WH_PREFIX, head) || len + n >= sizeof(path))
         return 0;
     memcpy(path + len, name, n + 1);
-    return sys_fstatat(o->layer_fd[layer], path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    return overlay_stat_in(o, layer, path, &st) == 0;
 }

@@ -148,6 +148,9 @@ int overlay_grab(struct vfs *fs, const struct vnode *node);
 /* O_PATH descriptor of the object at `rel` in `layer` ("" = the layer's root). flags adds
  * O_DIRECTORY or the like. */
 int overlay_open_in(struct overlay *o, unsigned layer, const char *rel, u64 flags);
+/* lstat of the same; both reach through directories of the upper that an ordinary user closed to
+ * himself. */
+int overlay_stat_in(struct overlay *o, unsigned layer, const char *rel, struct stat *st);
 long overlay_locate(struct vfs *fs, const struct vnode *node, char *buf, size_t cap);
 long overlay_readlink(struct vfs *fs, const struct vnode *node, char *buf, size_t cap);
 int overlay_permission(struct vfs *fs, struct caller *who, const struct vnode *node, int mask);

@@ -1,5 +1,5 @@
 /* Real objects behind vnodes, and who may touch them. */
-#include "overlay/overlay.h"
+#include "overlay/change.h"
 #include "base/sys.h"
 #include "vfs/access.h"
 #include <sys/statfs.h>
@@ -7,9 +7,57 @@
 
 #define OVERLAYFS_MAGIC 0x794c7630
 
+/* One step down in the upper, through a directory that an ordinary user may have closed to himself:
+ * open for the step only. */
+static int step_in(struct overlay *o, int dir, const char *name, u64 flags)
+{
+    struct held_dir held;
+    int fd = sys_open_beneath(dir, name, O_PATH | O_NOFOLLOW | flags, 0);
+    if (fd != -EACCES)
+        return fd;
+    int r = hold_dir(o, dir, false, &held);
+    if (r < 0)
+        return r;
+    fd = sys_open_beneath(dir, name, O_PATH | O_NOFOLLOW | flags, 0);
+    release_dir(&held);
+    return fd;
+}
+
+static NOINLINE int open_stepwise(struct overlay *o, const char *rel, u64 flags)
+{
+    char name[NAME_MAX + 1];
+    const char *at;
+    size_t n;
+    int fd = sys_open_beneath(o->layer_fd[0], ".", O_PATH | O_DIRECTORY, 0);
+    while (fd >= 0 && (n = path_next(&rel, &at)) > 0) {
+        while (*rel == '/')
+            rel++;
+        int next = str_copy_n(name, sizeof(name), at, n) < 0
+                       ? -ENAMETOOLONG
+                       : step_in(o, fd, name, *rel ? O_DIRECTORY : flags);
+        sys_close(fd);
+        fd = next;
+    }
+    return fd;
+}
+
 int overlay_open_in(struct overlay *o, unsigned layer, const char *rel, u64 flags)
 {
-    return sys_open_beneath(o->layer_fd[layer], *rel ? rel : ".", O_PATH | O_NOFOLLOW | flags, 0);
+    int fd = sys_open_beneath(o->layer_fd[layer], *rel ? rel : ".", O_PATH | O_NOFOLLOW | flags, 0);
+    return fd == -EACCES && layer == 0 && o->s->uid != 0 ? open_stepwise(o, rel, flags) : fd;
+}
+
+int overlay_stat_in(struct overlay *o, unsigned layer, const char *rel, struct stat *st)
+{
+    int r = sys_fstatat(o->layer_fd[layer], rel, st, AT_SYMLINK_NOFOLLOW);
+    if (r != -EACCES || layer != 0 || o->s->uid == 0)
+        return r;
+    int fd = overlay_open_in(o, layer, rel, 0);
+    if (fd < 0)
+        return fd;
+    r = sys_fstat(fd, st);
+    sys_close(fd);
+    return r;
 }
 
 int overlay_grab(struct vfs *fs, const struct vnode *node)
@@ -39,7 +87,15 @@ long overlay_readlink(struct vfs *fs, const struct vnode *node, char *buf, size_
         return -ENOENT;
     if (node->len == 0)
         return -EINVAL;
-    return sys_readlinkat(o->layer_fd[node->top], node->path, buf, cap);
+    long n = sys_readlinkat(o->layer_fd[node->top], node->path, buf, cap);
+    if (n != -EACCES)
+        return n;
+    int fd = overlay_open_in(o, node->top, node->path, 0);
+    if (fd < 0)
+        return fd;
+    n = sys_readlinkat(fd, "", buf, cap);
+    sys_close(fd);
+    return n;
 }
 
 /* -- POSIX ACLs: acl(5), the xattr's layout in linux/posix_acl_xattr.h */

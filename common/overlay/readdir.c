@@ -108,7 +108,16 @@ static int open_listed(struct overlay *o, unsigned layer, const char *rel)
     int dir = o->layer_fd[layer];
     rel = *rel ? rel : ".";
     int fd = sys_open_beneath(dir, rel, O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
-    return fd == -EPERM ? sys_open_beneath(dir, rel, O_RDONLY | O_DIRECTORY, 0) : fd;
+    if (fd == -EPERM)
+        fd = sys_open_beneath(dir, rel, O_RDONLY | O_DIRECTORY, 0);
+    if (fd != -EACCES || layer != 0)
+        return fd;
+    int at = overlay_open_in(o, 0, rel, O_DIRECTORY); /* a directory on the way was closed */
+    if (at < 0)
+        return at;
+    fd = sys_openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    sys_close(at);
+    return fd;
 }
 
 static int read_layer(struct merge *m, int fd, u8 *buf)

@@ -173,10 +173,12 @@ long walk_virtual(const struct view *view, const char *real, struct place *scrat
     int err = path_push(buf, cap, &len, session_mount(s), s->mount_len);
     if (err)
         return err;
-    if (!deleted && sys_fstatat(AT_FDCWD, real, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-        fs->ops.reverse(fs, (unsigned)layer, rel, &st, &scratch->node) == 0)
+    int there = deleted ? -ENOENT : sys_fstatat(AT_FDCWD, real, &st, AT_SYMLINK_NOFOLLOW);
+    /* Behind a directory that was closed since; the kernel's text would say "(deleted)". */
+    bool closed = there == -EACCES && layer == 0;
+    if (there == 0 && fs->ops.reverse(fs, (unsigned)layer, rel, &st, &scratch->node) == 0)
         rel = scratch->node.path;
-    else if (!deleted)
+    else if (!deleted && !closed)
         deleted = true;
     else
         gone_len = 0; /* the kernel's own text says it already */
