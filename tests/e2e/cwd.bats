@@ -94,3 +94,24 @@ EOT
     is "$(fuss_run cat m/a/b/c)" c
     is "$(fuss_run sh -c 'cd m/a && cat b/c ../../m/up/x')" cx
 }
+
+# bats test_tags=user
+@test "a working directory goes on working behind a directory closed since" {
+    sh_in 'cd a/b; chmod 0666 ..; echo hi >new; mkdir d; cat new c; ls; mv new d/n; ln -s d/n s; cat s 2>&1; readlink s; rm c; ls . d' >"$T/home/o"
+    is "$(cat "$T/home/o")" "hi
+cc
+d
+new
+hi
+d/n
+.:
+d
+s
+
+d:
+n"
+    is "$(stat -c %a "$U/a")" 666
+    chmod 755 "$U/a"
+    is "$(cat "$U/a/b/d/n")" hi
+    [ ! -e "$U/a/b/new" ] && [ ! -e "$U/a/b/c" ]
+}
