@@ -113,5 +113,5 @@ n"
     is "$(stat -c %a "$U/a")" 666
     chmod 755 "$U/a"
     is "$(cat "$U/a/b/d/n")" hi
-    [ ! -e "$U/a/b/new" ] && [ ! -e "$U/a/b/c" ]
+    [ ! -e "$U/a/b/new" ] && [ ! -f "$U/a/b/c" ]
 }
