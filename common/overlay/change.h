@@ -118,6 +118,10 @@ int keep_identity(struct overlay *o, const struct vnode *dir);
  * -------------------------------------------------------------------------------------- */
 void nursery_name(char *buf, size_t cap, u64 number);
 
+/* -- gone.c: the directory at the spot was just moved to work, under the temporary name made last
+ * ------------------------ */
+void gone_note(struct overlay *o, const struct spot *spot);
+
 /* -- create.c
  * --------------------------------------------------------------------------------------- */
 enum making_kind { MAKE_DIR, MAKE_NODE, MAKE_SYMLINK, MAKE_LINK };

@@ -22,6 +22,7 @@ static void fill_ops(struct vfs_ops *ops)
     ops->grab = overlay_grab;
     ops->locate = overlay_locate;
     ops->reverse = overlay_reverse;
+    ops->gone = overlay_gone;
     ops->xattr_to_disk = overlay_xattr_to_disk;
     ops->xattr_from_disk = overlay_xattr_from_disk;
     ops->copy_up = overlay_copy_up;

@@ -40,7 +40,14 @@ struct relocation {
 };
 
 #define COPIED_BITS 65536
+#define GONE_MAX    64
 #define NOTED_BITS  65536
+
+/* A removed directory of the upper: the number of its temporary name in work, where it was. */
+struct gone {
+    u64 serial; /* 0 = free */
+    char path[VPATH_MAX];
+};
 
 /* Whether a lower directory is opaque: taken as constant for the session. */
 struct opaque_entry {
@@ -63,6 +70,7 @@ struct overlay {
     u64 copied[COPIED_BITS / 64]; /* by hash: lower files that were copied up in this session */
     struct index *index;
     u64 serial;                  /* for temporary names in work */
+    struct gone gone[GONE_MAX];  /* the last ones, by serial */
     u64 touches;                 /* of the index, our own (spot.c) */
     struct {                     /* the upper directory that was changed last */
         int fd;                  /* O_PATH, -1 = none */
@@ -192,6 +200,9 @@ int overlay_list(struct vfs *fs, const struct vnode *dir, struct listing *out);
 int overlay_dir_empty(struct overlay *o, const struct vnode *dir);
 int overlay_reverse(struct vfs *fs, unsigned layer, const char *rel, const struct stat *st,
                     struct vnode *out);
+/* gone.c: where a removed object was whose real path, relative to the upper, ends in work; other
+ * paths as they are. The length, or -ENAMETOOLONG. */
+long overlay_gone(struct vfs *fs, const char *rel, char *buf, size_t cap);
 /* Everything below the lower path `rel` now lives in the upper directory `to_fd` (duplicated), or
  * nowhere (-1). Called by rename and rmdir of directories with a lower part, before they act. */
 int overlay_relocate(struct overlay *o, const char *rel, int to_fd);

@@ -131,6 +131,7 @@ static int replace_dir(struct overlay *o, struct spot *spot, int victim)
     release_dir(&held);
     if (r < 0)
         return r;
+    gone_note(o, spot);
     r = discard_dir(o, temp);
     if (r == -ENOTEMPTY)
         put_back(o, spot, temp, fresh);

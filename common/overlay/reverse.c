@@ -76,6 +76,11 @@ int overlay_reverse(struct vfs *fs, unsigned layer, const char *rel, const struc
             (out->st.st_mode & S_IFMT) == (st->st_mode & S_IFMT) && overlay_copy_of(o, out, st))
             return 0;
     }
+    char from[VPATH_MAX];
+    if (layer == 0 && overlay_gone(fs, rel, from, sizeof(from)) >= 0) {
+        rel = from;
+        len = str_len(rel);
+    }
     if (len > tail && str_eq(rel + len - tail, deleted_text))
         len -= tail;
     out->fs = fs;

@@ -328,6 +328,7 @@ int passthrough_init(struct passthrough *p, const char *path)
     ops->lookup = pass_lookup;
     ops->descend = pass_descend;
     ops->root = pass_root;
+    ops->gone = NULL;
     ops->readlink = pass_readlink;
     ops->getattr = pass_getattr;
     ops->identify = pass_identify;

@@ -173,6 +173,9 @@ long walk_virtual(const struct view *view, const char *real, struct place *scrat
     int err = path_push(buf, cap, &len, session_mount(s), s->mount_len);
     if (err)
         return err;
+    if (deleted && layer == 0 && fs->ops.gone &&
+        fs->ops.gone(fs, rel, scratch->path, sizeof(scratch->path)) >= 0)
+        rel = scratch->path;
     int there = deleted ? -ENOENT : sys_fstatat(AT_FDCWD, real, &st, AT_SYMLINK_NOFOLLOW);
     /* Behind a directory that was closed since; the kernel's text would say "(deleted)". */
     bool closed = there == -EACCES && layer == 0;

@@ -110,6 +110,9 @@ struct vfs_ops {
      * removed (out->path then holds its last known name). */
     int (*reverse)(struct vfs *fs, unsigned layer, const char *rel, const struct stat *st,
                    struct vnode *out);
+    /* The path of a removed object of layer 0, for the real one, relative to the layer, that the
+     * kernel still knows it by (any " (deleted)" stays); NULL where they are always the same. */
+    long (*gone)(struct vfs *fs, const char *rel, char *buf, size_t cap);
     /* Name of an xattr on disk for the name a program says (escaping of overlay names): the
      * length, or -EOPNOTSUPP/-EPERM. */
     long (*xattr_to_disk)(struct vfs *fs, const char *name, char *buf, size_t cap);
