@@ -267,6 +267,8 @@ void call_link(struct call *c)
         err = -EEXIST;
     else if (to->in_union && to->slash)
         err = to->exists ? -EEXIST : -ENOENT;
+    else if (to->in_union && c->view->session->read_only)
+        err = -EROFS; /* told before the two are held against each other */
     else if (fd >= 0)
         err = link_fd(c, fd);
     else if (!from->exists)

@@ -300,8 +300,13 @@ static int open_for(struct call *c, u64 flags, u64 mode)
     int at = make ? real_dir(c, &name) : node->fs->ops.grab(node->fs, node);
     if (make && at == -EACCES && !c->pending.staged)
         at = closed_dir(c);
-    if (at < 0 || (flags & O_PATH))
+    if (at < 0 || (flags & O_PATH && flags & O_NOFOLLOW))
         return at;
+    if (flags & O_PATH) { /* with the flags that it asked for */
+        int again = sys_openat(AT_FDCWD, sys_fd_path(path, at), (int)(flags | O_CLOEXEC), 0);
+        sys_close(at);
+        return again;
+    }
     if (!make)
         flags &= ~(u64)(O_CREAT | O_EXCL | O_NOFOLLOW);
     c->who->ops.assume(c->who);

@@ -115,3 +115,9 @@ n"
     is "$(cat "$U/a/b/d/n")" hi
     [ ! -e "$U/a/b/new" ] && [ ! -f "$U/a/b/c" ]
 }
+
+@test "a removed working directory with an upper part is known by its own name" {
+    sh_in 'touch a/n; cd a; rm -r ../a; readlink /proc/self/cwd; cat ../up/x; cat ../up/x/y 2>/dev/null || echo no' >"$T/home/o"
+    is "$(cat "$T/home/o")" "$M/a (deleted)
+xno"
+}
