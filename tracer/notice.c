@@ -14,11 +14,8 @@
 /* Nothing of the call stays. The stop asked for comes before the program runs again. */
 static void retrace(struct task *t)
 {
-    if (t->call) {
-        if (t->call->settle)
-            serve_settle(t, -ECANCELED);
-        serve_over(t);
-    }
+    if (t->call)
+        serve_cancel(t);
     t->retrace = RETRACE_ASKED;
     t->state = TASK_RUNNING;
     ptrace(PTRACE_INTERRUPT, t->tid, NULL, NULL);

@@ -11,7 +11,7 @@
 #include "tracer/task.h"
 
 void placement_init(void);
-/* The task is at a seccomp stop. */
+/* A call of the task has come. */
 void placement_seen(const struct task *t);
 /* Right before a stopped task is continued after a trapped call: narrows its mask while solo. */
 void placement_before(struct task *t);

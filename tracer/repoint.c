@@ -113,45 +113,70 @@ static bool close_on_exec(struct task *t, int fd)
     return flags & O_CLOEXEC;
 }
 
-/* The upper copy, open as `fd` was, at fd's position: a new descriptor of the program. */
-static long open_twin(struct talk *k, int fd)
+/* How the upper copy is to be opened in the place of a descriptor of the program. */
+struct twin {
+    int flags;
+    off_t pos;
+    struct place place;
+    char real[PATH_MAX];
+};
+
+static int look_at_twin(struct task *t, int fd, struct twin *w)
 {
-    static struct place place;
-    static char real[PATH_MAX];
-    struct caller *who = &k->t->who;
+    struct caller *who = &t->who;
+    struct vnode *node = &w->place.node;
     int mine = who->ops.fd_get(who, fd);
     if (mine < 0)
         return mine;
     int flags = fcntl(mine, F_GETFL);
-    off_t pos = lseek(mine, 0, SEEK_CUR);
-    close(mine);
-    if (flags < 0 || (flags & O_PATH) || walk_fd(&sup.view, who, fd, &place) || !place.exists ||
-        place.node.fs->ops.locate(place.node.fs, &place.node, real, sizeof(real)) < 0)
+    w->pos = lseek(mine, 0, SEEK_CUR);
+    who->ops.fd_put(who, mine);
+    caller_call_over();
+    if (flags < 0 || (flags & O_PATH) || walk_fd(&sup.view, who, fd, &w->place) ||
+        !w->place.exists || node->fs->ops.locate(node->fs, node, w->real, sizeof(w->real)) < 0)
         return -ENOENT;
-    u64 addr = path_in_scratch(k, real);
+    w->flags = (flags & ~ONCE_FLAGS) | O_CLOEXEC;
+    log_debug("%d: descriptor %d is to read the upper copy %s", t->tid, fd, w->real);
+    return 0;
+}
+
+/* Which of the descriptors share the open file description of the first. */
+static void find_sharing(int tid, const int fds[], int n, bool shares[])
+{
+    shares[0] = true;
+    for (int i = 1; i < n; i++)
+        shares[i] = fds[i] >= 0 && syscall(SYS_kcmp, tid, tid, KCMP_FILE, fds[0], fds[i]) == 0;
+}
+
+/* The upper copy, open as `fd` was, at fd's position: a new descriptor of the program. */
+static long open_twin(struct talk *k, int fd)
+{
+    static struct twin w;
+    struct caller *who = &k->t->who;
+    int err = look_at_twin(k->t, fd, &w);
+    if (err)
+        return err;
+    u64 addr = path_in_scratch(k, w.real);
     if (!addr)
         return k->t->has_status ? -ESRCH : -ENOMEM;
-    long twin = say(k, SYS_openat, (u64)AT_FDCWD, addr, (u64)(flags & ~ONCE_FLAGS) | O_CLOEXEC, 0);
+    long twin = say(k, SYS_openat, (u64)AT_FDCWD, addr, (u64)w.flags, 0);
     if (twin < 0)
         return twin;
-    mine = who->ops.fd_get(who, (int)twin);
+    int mine = who->ops.fd_get(who, (int)twin);
     if (mine >= 0) {
-        if (pos > 0)
-            lseek(mine, pos, SEEK_SET);
+        if (w.pos > 0)
+            lseek(mine, w.pos, SEEK_SET);
         close(mine);
     }
-    log_debug("%d: descriptor %d now reads the upper copy %s", k->t->tid, fd, real);
     return twin;
 }
 
 /* Replaces fds[0] and every other of the list that shares its open file description. */
 static long replace(struct talk *k, int fds[], int n)
 {
-    int tid = k->t->tid, lead = fds[0];
-    bool shares[STALE_MAX] = {true};
-    for (int i = 1; i < n; i++)
-        shares[i] = fds[i] >= 0 && syscall(SYS_kcmp, tid, tid, KCMP_FILE, lead, fds[i]) == 0;
-    long twin = open_twin(k, lead);
+    bool shares[STALE_MAX];
+    find_sharing(k->t->tid, fds, n, shares);
+    long twin = open_twin(k, fds[0]);
     if (twin < 0)
         return twin;
     for (int i = 0; i < n; i++) {
@@ -188,29 +213,42 @@ int repoint(struct task *t, long *nr, u64 arg[6])
     return k.begun;
 }
 
-/* A descriptor of ours for the upper copy, open as the program's `fd` was, at its position. */
+/* The same as a descriptor of ours. */
 static int twin_here(struct task *t, int fd)
 {
-    static struct place place;
-    struct caller *who = &t->who;
+    static struct twin w;
     char path[SYS_FD_PATH];
-    int mine = who->ops.fd_get(who, fd);
-    if (mine < 0)
-        return mine;
-    int flags = fcntl(mine, F_GETFL), twin = -ENOENT;
-    off_t pos = lseek(mine, 0, SEEK_CUR);
-    who->ops.fd_put(who, mine);
-    caller_call_over();
-    if (flags < 0 || (flags & O_PATH) || walk_fd(&sup.view, who, fd, &place) || !place.exists)
-        return -ENOENT;
-    int copy = place.node.fs->ops.grab(place.node.fs, &place.node);
-    if (copy >= 0) {
-        twin = sys_openat(AT_FDCWD, sys_fd_path(path, copy), (flags & ~ONCE_FLAGS) | O_CLOEXEC, 0);
+    int err = look_at_twin(t, fd, &w);
+    if (err)
+        return err;
+    int twin = sys_openat(AT_FDCWD, w.real, w.flags, 0);
+    if (twin == -EACCES) { /* behind a directory that an ordinary user closed */
+        struct vnode *node = &w.place.node;
+        int copy = node->fs->ops.grab(node->fs, node);
+        if (copy < 0)
+            return copy;
+        twin = sys_openat(AT_FDCWD, sys_fd_path(path, copy), w.flags & ~O_NOFOLLOW, 0);
         close(copy);
     }
-    if (twin >= 0 && pos > 0)
-        lseek(twin, pos, SEEK_SET);
+    if (twin >= 0 && w.pos > 0)
+        lseek(twin, w.pos, SEEK_SET);
     return twin;
+}
+
+static void replace_by_notice(struct task *t, int fds[], int n)
+{
+    bool shares[STALE_MAX];
+    int twin = twin_here(t, fds[0]);
+    if (twin < 0)
+        return;
+    find_sharing(t->tid, fds, n, shares);
+    for (int i = 0; i < n; i++) {
+        if (!shares[i])
+            continue;
+        notify_replace(t->notice, twin, fds[i], close_on_exec(t, fds[i]));
+        fds[i] = -1;
+    }
+    close(twin);
 }
 
 void repoint_by_notice(struct task *t)
@@ -223,22 +261,8 @@ void repoint_by_notice(struct task *t)
         return;
     int n = find_stale(t, fds);
     for (int i = 0; i < n; i++) {
-        if (fds[i] < 0)
-            continue;
-        int lead = fds[i], twin = twin_here(t, lead);
-        if (twin < 0)
-            continue;
-        bool shares[STALE_MAX];
-        for (int k = i; k < n; k++)
-            shares[k] = k == i || (fds[k] >= 0 &&
-                                   syscall(SYS_kcmp, t->tid, t->tid, KCMP_FILE, lead, fds[k]) == 0);
-        for (int k = i; k < n; k++) {
-            if (!shares[k])
-                continue;
-            notify_replace(t->notice, twin, fds[k], close_on_exec(t, fds[k]));
-            fds[k] = -1;
-        }
-        close(twin);
+        if (fds[i] >= 0)
+            replace_by_notice(t, fds + i, n - i);
     }
     caller_call_over();
 }

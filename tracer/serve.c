@@ -98,6 +98,13 @@ void serve_settle(struct task *t, long result)
     caller_call_over();
 }
 
+void serve_cancel(struct task *t)
+{
+    if (t->call->settle)
+        serve_settle(t, -ECANCELED);
+    serve_over(t);
+}
+
 void serve_dispatch(struct task *t)
 {
     creds_of(t); /* who.same_as_session is read by everybody */

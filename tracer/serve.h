@@ -14,6 +14,8 @@ void serve_dispatch(struct task *t);
 void serve_settle(struct task *t, long result);
 /* The call is over, whatever became of it. */
 void serve_over(struct task *t);
+/* The same where it is not run, but will be said again: nothing of it stays. */
+void serve_cancel(struct task *t);
 /* The call has to wait for some other one; the task's state says so. */
 void serve_wait(struct task *t);
 void serve_no_wait(struct task *t);

@@ -122,15 +122,18 @@ _Noreturn static void run_command(char **argv)
 /* How the waiting command and the supervisor speak until the command may go. */
 struct halves {
     int go[2];   /* a byte: it may run */
-    int told[2]; /* an int: the descriptor of its filter's listener, or 0 where it has none */
+    int told[2]; /* an int: the descriptor of its filter's listener, or -1 where it has none */
 };
 
-/* Calls that leave a notice where the kernel can do it and nobody listens already. */
-static int install_filter(struct filter *filter, enum filter_way way)
+/* Calls leave a notice where the kernel can do it and nobody listens already. 0 with the listener's
+ * descriptor, -1 = none; or a negative errno. */
+static int install_filter(struct filter *filter, enum filter_way way, int *listener)
 {
     int err, r = filter_load(filter, way);
+    *listener = way == FILTER_NOTIFY ? r : -1;
     if (r >= 0 || way == FILTER_TRACE)
-        return r;
+        return r < 0 ? r : 0;
+    *listener = -1;
     filter = filter_build(FILTER_TRACE, &err);
     return filter ? filter_load(filter, FILTER_TRACE) : err;
 }
@@ -139,14 +142,15 @@ _Noreturn static void child(struct halves *h, struct filter *filter, enum filter
                             const struct options *o)
 {
     char byte;
-    int r = install_filter(filter, way);
+    int listener, r = install_filter(filter, way, &listener);
     if (r < 0)
         die(EXIT_FUSS,
             "cannot install the seccomp filter: %s; a container's profile may forbid it: use "
             "another, or a kernel with CONFIG_SECCOMP_FILTER",
             strerror(-r));
     /* From here on a call of the table needs the supervisor. */
-    if (write(h->told[1], &r, sizeof(r)) != sizeof(r) || read(h->go[0], &byte, 1) != 1)
+    if (write(h->told[1], &listener, sizeof(listener)) != sizeof(listener) ||
+        read(h->go[0], &byte, 1) != 1)
         _exit(EXIT_FUSS);
     close(h->go[0]);
     close(h->told[1]);
@@ -260,7 +264,7 @@ static bool listen_to(int pid, struct halves *h)
     if (read(h->told[0], &theirs, sizeof(theirs)) != sizeof(theirs))
         return false;
     close(h->told[0]);
-    if (theirs == 0)
+    if (theirs < 0)
         return true;
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     mine = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, theirs, 0);

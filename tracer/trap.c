@@ -48,9 +48,7 @@ void task_run(struct task *t, int sig, bool placed)
  * right already. */
 static void say_again(struct task *t)
 {
-    if (t->call->settle)
-        serve_settle(t, -ECANCELED);
-    serve_over(t);
+    serve_cancel(t);
     task_run(t, 0, true);
 }
 

@@ -204,6 +204,15 @@ read %b = de
 EOT
 }
 
+@test "so does one that was opened without following symlinks" {
+    ops <<'EOT'
+%a open f r,nofollow
+append f -new = ok
+read %a = content-new
+fsize %a = 11
+EOT
+}
+
 @test "a truncating open needs no old data but keeps the rest" {
     ops <<'EOT'
 put f new = ok
