@@ -102,7 +102,10 @@ static void serve(int in, int out)
         int base = open(q.base, O_PATH | O_DIRECTORY | O_CLOEXEC);
         setfsgid(q.uid);
         setfsuid(q.uid);
-        int fd = (int)syscall(SYS_openat2, base, q.path, &how, sizeof(how));
+        int fd, tries = 0;
+        do { /* openat2(2): EAGAIN where a rename anywhere on the machine makes a ".." unsure */
+            fd = (int)syscall(SYS_openat2, base, q.path, &how, sizeof(how));
+        } while (fd < 0 && errno == EAGAIN && ++tries < 1000);
         a.err = fd < 0 ? -errno : 0;
         setfsuid(0);
         setfsgid(0);
