@@ -44,15 +44,44 @@ bool call_fd_is_path(struct call *c)
     return flags < 0 || (flags & O_PATH);
 }
 
+bool call_remains(struct call *c)
+{
+    struct vfs *fs = c->view->fs;
+    struct stat *st = &c->place.node.st, now;
+    if (!fs->ops.remains || !c->by_fd || !c->place.in_union || !c->place.removed ||
+        c->place.fd_layer <= 0 || c->who->ops.fd_stat(c->who, c->fd, st) || !S_ISDIR(st->st_mode))
+        return false;
+    int fd = fs->ops.remains(fs, st);
+    if (fd < 0)
+        return false;
+    c->place.node.top = 0; /* as if it still had a name, for what is judged by st */
+    c->remains = sys_fstat(fd, &now) == 0;
+    sys_close(fd);
+    now.st_dev = st->st_dev; /* which it goes on showing */
+    now.st_ino = st->st_ino;
+    *st = now;
+    return c->remains;
+}
+
+int call_grab(struct call *c)
+{
+    struct vfs *fs = c->view->fs;
+    return c->remains ? fs->ops.remains(fs, &c->place.node.st) : fs->ops.grab(fs, &c->place.node);
+}
+
 /* A removed lower object, by descriptor: it can never be copied up. Who may not change it hears
  * that first. */
-static int change_removed(struct call *c)
+static enum change_target change_removed(struct call *c)
 {
     struct stat st;
+    if (call_remains(c))
+        return CHANGE_PLACE;
     bool owners = c->row->handler == CALL_CHMOD || c->row->handler == CALL_UTIMES;
     if (owners && c->who->ops.fd_stat(c->who, c->fd, &st) == 0 && access_owner(c->who, &st))
-        return -EPERM;
-    return -EEXIST;
+        call_done(c, -EPERM);
+    else
+        call_done(c, -EEXIST);
+    return CHANGE_DONE;
 }
 
 enum change_target call_target(struct call *c, unsigned walk_flags)
@@ -82,8 +111,10 @@ enum change_target call_target(struct call *c, unsigned walk_flags)
         call_pass(c); /* open on the upper: the kernel acts on the right object itself */
         return CHANGE_DONE;
     }
+    if (!c->place.exists && c->by_fd)
+        return change_removed(c);
     if (!c->place.exists) {
-        call_done(c, c->by_fd ? change_removed(c) : -ENOENT);
+        call_done(c, -ENOENT);
         return CHANGE_DONE;
     }
     if (c->view->session->read_only) {
@@ -96,8 +127,8 @@ enum change_target call_target(struct call *c, unsigned walk_flags)
 int call_grab_upper(struct call *c, u64 size_hint)
 {
     struct vfs *fs = c->place.node.fs;
-    int err = fs->ops.copy_up(fs, c->who, &c->place.node, size_hint);
-    return err ? err : fs->ops.grab(fs, &c->place.node);
+    int err = c->remains ? 0 : fs->ops.copy_up(fs, c->who, &c->place.node, size_hint);
+    return err ? err : call_grab(c);
 }
 
 void call_chmod(struct call *c)

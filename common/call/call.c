@@ -1,6 +1,7 @@
 #include "call/call.h"
 #include "call/families.h"
 #include "base/str.h"
+#include "base/sys.h"
 #include "vfs/access.h"
 
 void call_begin(struct call *c)
@@ -8,7 +9,7 @@ void call_begin(struct call *c)
     c->action = CALL_PASS;
     c->result = 0;
     c->nblobs = 0;
-    c->settle = c->restart = c->by_fd = false;
+    c->settle = c->restart = c->by_fd = c->remains = false;
     c->close_fd = c->give_fd = -1;
     c->closed = c->open_here = false;
     c->fd = -1;
@@ -164,10 +165,32 @@ static int resolve(struct call *c, int dirfd_arg, int path_arg, unsigned walk_fl
     return err;
 }
 
+/* /proc/self/fd/N of a removed directory of which a copy is left: as good as N itself. */
+static void name_by_fd(struct call *c)
+{
+    struct vfs *fs = c->view->fs;
+    struct place *place = &c->place;
+    struct stat st;
+    if (place->in_union || !place->removed || place->magic_fd < 0 || place->guard_layer <= 0 ||
+        !fs->ops.remains || c->who->ops.fd_stat(c->who, place->magic_fd, &st) ||
+        !S_ISDIR(st.st_mode))
+        return;
+    int fd = fs->ops.remains(fs, &st);
+    if (fd < 0)
+        return;
+    sys_close(fd);
+    c->by_fd = true;
+    c->fd = place->magic_fd;
+    walk_fd(c->view, c->who, c->fd, place);
+}
+
 int call_resolve(struct call *c, unsigned walk_flags)
 {
-    return resolve(c, c->row->dirfd, c->row->path, walk_flags, c->said, &c->place, &c->by_fd,
-                   &c->fd);
+    int err = resolve(c, c->row->dirfd, c->row->path, walk_flags, c->said, &c->place, &c->by_fd,
+                      &c->fd);
+    if (err == 0)
+        name_by_fd(c);
+    return err;
 }
 
 int call_resolve2(struct call *c, unsigned walk_flags)

@@ -55,6 +55,11 @@ enum change_target {
 enum change_target call_target(struct call *c, unsigned walk_flags);
 /* True where the descriptor c->fd is no more than a place (O_PATH), or is not open. */
 bool call_fd_is_path(struct call *c);
+/* c->place is a removed lower directory named by descriptor: true where it had been copied up, and
+ * that copy is known still. c->place.node.st is then what it shows. */
+bool call_remains(struct call *c);
+/* vfs_ops.grab of c->place, or of what remains of it. */
+int call_grab(struct call *c);
 /* Copies c->place up and opens its upper copy: an O_PATH descriptor or -errno. */
 int call_grab_upper(struct call *c, u64 size_hint);
 

@@ -35,6 +35,10 @@ static int stat_by_fd(struct call *c, struct stat *st)
             return 1;
         if (c->place.exists && (dir || c->place.node.top != c->place.fd_layer))
             return fs->ops.getattr(fs, &c->place.node, st);
+        if (call_remains(c)) {
+            *st = c->place.node.st;
+            return 0;
+        }
         c->place.in_union = false;
     }
     int fd = who->ops.fd_get(who, c->fd);
@@ -72,6 +76,8 @@ static bool resolve_stat(struct call *c, int *err)
     if (names_fd_only(c))
         return true;
     *err = call_resolve(c, call_follow(c));
+    if (!*err && c->by_fd && c->place.in_union && c->place.removed)
+        return true;
     if (*err || c->place.in_union || !c->place.removed || c->place.magic_fd < 0)
         return false;
     c->fd = c->place.magic_fd;
@@ -133,8 +139,8 @@ void call_statx(struct call *c)
             call_pass(c);
             return;
         }
-        if (!err && c->place.in_union && c->place.exists) {
-            fd = fs->ops.grab(fs, &c->place.node);
+        if (!err && c->place.in_union && (c->place.exists || c->remains)) {
+            fd = call_grab(c);
             err = fd < 0 ? fd : show_statx(&st, "", fd, AT_EMPTY_PATH | sync, mask, &stx);
             if (fd >= 0)
                 sys_close(fd);

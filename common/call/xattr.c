@@ -55,17 +55,16 @@ static int read_value_args(struct call *c, int arg, struct value *v)
 /* O_PATH (or the caller's own) descriptor of the object to read from; *own says whose it is. */
 static int source(struct call *c, bool *own)
 {
-    struct vfs *fs = c->view->fs;
     /* A descriptor from before the copy-up shows what the upper has now. */
     bool stale = c->place.exists && c->place.node.top != c->place.fd_layer;
-    *own = c->by_fd && c->row->path < 0 && !stale;
+    *own = !call_remains(c) && c->by_fd && c->row->path < 0 && !stale;
     if (*own)
         return c->who->ops.fd_get(c->who, c->fd);
     if (c->by_fd && c->row->path < 0 && call_fd_is_path(c))
         return -EBADF;
-    if (!c->place.exists)
+    if (!c->place.exists && !c->remains)
         return -ENOENT;
-    return fs->ops.grab(fs, &c->place.node);
+    return call_grab(c);
 }
 
 static void source_done(struct call *c, int fd, bool own)
@@ -204,13 +203,12 @@ static int may_change(struct call *c, const char *name)
 static int change(struct call *c, const char *name, const struct value *v)
 {
     char path[SYS_FD_PATH];
-    struct vnode *node = &c->place.node;
     int err = may_change(c, name), fd;
     if (err)
         return err;
     if (!v) {
         /* An attribute that is not there copies nothing up. */
-        fd = node->fs->ops.grab(node->fs, node);
+        fd = call_grab(c);
         if (fd < 0)
             return fd;
         long n = sys_getxattr(sys_fd_path(path, fd), name, NULL, 0);

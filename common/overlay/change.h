@@ -121,6 +121,14 @@ void nursery_name(char *buf, size_t cap, u64 number);
 /* -- gone.c: the directory at the spot was just moved to work, under the temporary name made last
  * ------------------------ */
 void gone_note(struct overlay *o, const struct spot *spot);
+void gone_forget(struct overlay *o);
+/* The path of a directory of the upper, relative to it, by a descriptor; without " (deleted)". The
+ * length, or negative errno. */
+long upper_text_of(struct overlay *o, int fd, char *buf, size_t cap);
+/* An upper directory that shows the identity of a lower one, `shown`, is about to be removed... */
+bool remains_wanted(struct overlay *o, const struct vnode *dir, struct stat *shown);
+/* ...and was: `fd` is open on it (duplicated). */
+void remains_keep(struct overlay *o, const struct stat *shown, int fd);
 
 /* -- create.c
  * --------------------------------------------------------------------------------------- */

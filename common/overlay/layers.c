@@ -23,6 +23,7 @@ static void fill_ops(struct vfs_ops *ops)
     ops->locate = overlay_locate;
     ops->reverse = overlay_reverse;
     ops->gone = overlay_gone;
+    ops->remains = overlay_remains;
     ops->xattr_to_disk = overlay_xattr_to_disk;
     ops->xattr_from_disk = overlay_xattr_from_disk;
     ops->copy_up = overlay_copy_up;
@@ -116,6 +117,7 @@ void overlay_fini(struct overlay *o)
             sys_close(o->reloc[i].to_fd);
     }
     o->norelocs = 0;
+    gone_forget(o);
     if (o->work_fd >= 0)
         sys_close(o->work_fd);
     o->work_fd = -1;

@@ -41,12 +41,21 @@ struct relocation {
 
 #define COPIED_BITS 65536
 #define GONE_MAX    64
+#define REMAINS_MAX 64
 #define NOTED_BITS  65536
 
 /* A removed directory of the upper: the number of its temporary name in work, where it was. */
 struct gone {
     u64 serial; /* 0 = free */
+    int parent; /* O_PATH on the directory it was in, -1 = unknown: `path` is all */
+    u32 name;   /* where its own name starts in `path` */
     char path[VPATH_MAX];
+};
+
+/* The removed upper copy of a directory that may still be open as a lower one. */
+struct remains {
+    u64 dev, ino; /* of the lower directory, 0/0 = free */
+    int fd;       /* O_PATH on the copy */
 };
 
 /* Whether a lower directory is opaque: taken as constant for the session. */
@@ -69,13 +78,15 @@ struct overlay {
     u64 stale;                    /* counts copy-ups of files that had been opened */
     u64 copied[COPIED_BITS / 64]; /* by hash: lower files that were copied up in this session */
     struct index *index;
-    u64 serial;                  /* for temporary names in work */
-    struct gone gone[GONE_MAX];  /* the last ones, by serial */
-    u64 touches;                 /* of the index, our own (spot.c) */
-    struct {                     /* the upper directory that was changed last */
-        int fd;                  /* O_PATH, -1 = none */
-        u64 generation, touches; /* when it was known to be there */
-        bool fresh;              /* made while it is held: only names noted since can be in it */
+    u64 serial;                          /* for temporary names in work */
+    struct gone gone[GONE_MAX];          /* the last ones, by serial */
+    u32 nremains;                        /* so many so far */
+    struct remains remains[REMAINS_MAX]; /* the last ones of them */
+    u64 touches;                         /* of the index, our own (spot.c) */
+    struct {                             /* the upper directory that was changed last */
+        int fd;                          /* O_PATH, -1 = none */
+        u64 generation, touches;         /* when it was known to be there */
+        bool fresh; /* made while it is held: only names noted since can be in it */
         u64 noted[NOTED_BITS / 64];
         size_t len;
         char path[VPATH_MAX];
@@ -203,6 +214,7 @@ int overlay_reverse(struct vfs *fs, unsigned layer, const char *rel, const struc
 /* gone.c: where a removed object was whose real path, relative to the upper, ends in work; other
  * paths as they are. The length, or -ENAMETOOLONG. */
 long overlay_gone(struct vfs *fs, const char *rel, char *buf, size_t cap);
+int overlay_remains(struct vfs *fs, const struct stat *st);
 /* Everything below the lower path `rel` now lives in the upper directory `to_fd` (duplicated), or
  * nowhere (-1). Called by rename and rmdir of directories with a lower part, before they act. */
 int overlay_relocate(struct overlay *o, const char *rel, int to_fd);

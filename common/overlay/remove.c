@@ -140,7 +140,9 @@ static int replace_dir(struct overlay *o, struct spot *spot, int victim)
     return r;
 }
 
-static int remove_upper_dir(struct overlay *o, struct spot *spot, bool lower)
+/* `shown`: the identity of the lower directory that it is the copy of, NULL where of none. */
+static int remove_upper_dir(struct overlay *o, struct spot *spot, bool lower,
+                            const struct stat *shown)
 {
     int victim =
         sys_openat(spot->dir, spot->name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
@@ -157,6 +159,8 @@ static int remove_upper_dir(struct overlay *o, struct spot *spot, bool lower)
                 r = unlink_plain(o, spot->dir, spot->name, AT_REMOVEDIR);
         }
     }
+    if (r == 0 && shown)
+        remains_keep(o, shown, victim);
     sys_close(victim);
     return r;
 }
@@ -165,6 +169,7 @@ int overlay_rmdir(struct vfs *fs, struct caller *who, struct vnode *node)
 {
     struct overlay *o = overlay_of(fs);
     struct spot spot;
+    struct stat shown;
     int r = may_remove(o, who, node, &spot);
     if (r < 0)
         return r;
@@ -185,8 +190,9 @@ int overlay_rmdir(struct vfs *fs, struct caller *who, struct vnode *node)
     change_touch(o, node->path, node->len);
     if (merged)
         keep_identity(o, node); /* without it only who has it open sees another one */
+    bool copy = remains_wanted(o, node, &shown);
     if (node->top == 0)
-        r = remove_upper_dir(o, &spot, lower);
+        r = remove_upper_dir(o, &spot, lower, copy ? &shown : NULL);
     else
         r = overlay_put_whiteout(o, spot.dir, spot.name, false);
     change_touch(o, node->path, node->len);

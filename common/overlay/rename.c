@@ -331,9 +331,17 @@ static int prepare(struct overlay *o, struct caller *who, struct move *m, struct
 static int perform(struct overlay *o, struct caller *who, struct move *m)
 {
     struct way way = {false, false};
+    struct stat shown;
+    int over = -1; /* a directory with lower parts, or the copy of one, that is replaced */
     int r = prepare(o, who, m, &way);
+    if (r == 0 && !m->exchange && vnode_is_dir(m->to) && remains_wanted(o, m->to, &shown))
+        over = open_child(&m->dst);
     if (r == 0)
         r = move_held(o, m, &way);
+    if (r == 0 && over >= 0)
+        remains_keep(o, &shown, over);
+    if (over >= 0)
+        sys_close(over);
     if (r < 0) {
         if (m->dst.dir >= 0)
             restore_target(o, m);
