@@ -61,8 +61,8 @@ int keep_identity(struct overlay *o, const struct vnode *dir)
             r = hold_dir(o, fd, false, &held);
         if (r == 0) {
             overlay_set_origin(o, fd, &up, &st);
+            r = note_in_parent(o, fd); /* by "..", for which it must be searchable */
             release_dir(&held);
-            r = note_in_parent(o, fd);
         }
         if (lower >= 0)
             sys_close(lower);

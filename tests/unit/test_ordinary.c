@@ -12,7 +12,9 @@ static const char LAYERS[] =
     "chmod 500 l1/shut; chmod 555 l2/t/a l1/t/a; setfacl -m u:1000:rx -d -m u:1000:rwx l1/t/a; "
     "setfattr -n user.k -v w l1/t/a; chmod 555 l1/t/a; ln -s x l1/d/s; mkfifo l1/d/p; touch "
     "u/own/f;"
-    "setfattr -n user.a -v b l1/d/f; setfacl -m u:7:r l2/d/g; chmod 2755 l1/d/e" MINE;
+    "mkdir -p l1/half/in u/half; "
+    "setfattr -n user.a -v b l1/d/f; setfacl -m u:7:r l2/d/g; chmod 2755 l1/d/e" MINE
+    "; chmod 666 u/half";
 
 static void start(struct lab *lab, enum marker_style style)
 {
@@ -63,7 +65,7 @@ static void test_renames(void **state UNUSED)
         LAB_RUN(&lab, "rename t own/t 0", "rename own/t/a own/a 0", "chmod own/t/a 755",
                 "rename own/t/a own/a 0", "mkdir t 555", "rename t d/t 0", "rename d moved 0",
                 "rename moved/e moved/x 0", "rename moved/x own 2", "rename closed/f own/f 0",
-                "rename closed shut 2", "rename moved/f moved/g 2");
+                "rename closed shut 2", "rename moved/f moved/g 2", "rename half own/half 0");
         lab_close(&lab);
     }
 }
