@@ -15,31 +15,35 @@ static bool hardlinks_protected(void)
     return c != '0';
 }
 
-/* What may_linkat() of the kernel asks, on the merged view: the upper copy may not exist yet. */
-static int may_link(struct overlay *o, struct caller *who, const struct vnode *from)
+/* What may_linkat() of the kernel asks, on the merged view: the upper copy may not exist yet. A
+ * source without a name is judged by its stat. */
+static int may_link(struct overlay *o, struct caller *who, const struct vnode *from,
+                    const struct stat *st)
 {
     const struct cred *cred = who->ops.cred(who);
-    if (cred->fsuid == from->st.st_uid || caller_capable(who, CAP_FOWNER_BIT))
+    if (cred->fsuid == st->st_uid || caller_capable(who, CAP_FOWNER_BIT))
         return 0;
-    bool safe = S_ISREG(from->st.st_mode) && !(from->st.st_mode & S_ISUID) &&
-                (from->st.st_mode & (S_ISGID | S_IXGRP)) != (S_ISGID | S_IXGRP) &&
-                overlay_permission(&o->vfs, who, from, R_OK | W_OK) == 0;
+    bool safe = S_ISREG(st->st_mode) && !(st->st_mode & S_ISUID) &&
+                (st->st_mode & (S_ISGID | S_IXGRP)) != (S_ISGID | S_IXGRP);
+    if (safe && from)
+        safe = overlay_permission(&o->vfs, who, from, R_OK | W_OK) == 0;
+    else if (safe)
+        safe = access_by_mode(st, cred, R_OK | W_OK) == 0;
     return safe || !hardlinks_protected() ? 0 : -EPERM;
 }
 
 /* A descriptor that is known only by itself: an O_TMPFILE without a name, or an object of the
  * upper. Never a lower one: a second name in the upper would be a way to write it. */
-static int may_link_fd(struct overlay *o, int fd)
+static int may_link_fd(struct overlay *o, struct caller *who, int fd, struct stat *st)
 {
     char link[SYS_FD_PATH], real[PATH_MAX];
     const char *rest;
-    struct stat st;
-    int r = sys_fstat(fd, &st);
+    int r = sys_fstat(fd, st);
+    if (r == 0)
+        r = may_link(o, who, NULL, st);
     if (r < 0)
         return r;
-    if (S_ISDIR(st.st_mode))
-        return -EPERM;
-    if (st.st_nlink == 0)
+    if (st->st_nlink == 0)
         return 0;
     long n = sys_readlinkat(AT_FDCWD, sys_fd_path(link, fd), real, sizeof(real) - 1);
     if (n < 0)
@@ -60,12 +64,16 @@ int overlay_link(struct vfs *fs, struct caller *who, struct vnode *from, int fd,
         return -EEXIST;
     if (o->s->read_only)
         return -EROFS;
-    int r = named ? may_link(o, who, from) : may_link_fd(o, fd);
+    struct stat st = {0};
+    int r;
+    if (named)
+        st = from->st;
+    r = named ? may_link(o, who, from, &st) : may_link_fd(o, who, fd, &st);
     if (r == 0)
         r = spot_may_create(o, who, to, &spot);
     if (r < 0)
         return r;
-    if (named && S_ISDIR(from->st.st_mode))
+    if (S_ISDIR(st.st_mode))
         return -EPERM;
     if (named) {
         r = overlay_copy_up(fs, who, from, UINT64_MAX);

@@ -101,3 +101,16 @@ cat f = lowx
 read %r = lowx
 EOT
 }
+
+# bats test_tags=root
+@test "a removed directory by its descriptor: the new name's directory is judged first" {
+    mkdir -m 777 "$L2/open" && mkdir -m 755 "$L2/shut" && chmod 755 "$U"
+    ops <<'EOT'
+seteuid 12345
+mkdir open/mine = ok
+%d open open/mine r,dir
+rmdir open/mine = ok
+linkat %d "" cwd shut/x empty = EACCES
+linkat %d "" cwd open/x empty = EPERM
+EOT
+}
