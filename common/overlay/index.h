@@ -39,8 +39,8 @@ void index_learn(struct index *x, u64 hash, u64 word, enum index_state state);
 void index_touch(struct index *x, u64 hash);
 void index_touch_all(struct index *x);
 /* Counts index_moved(): while it stands still, no directory with a lower part was renamed or
- * removed, so that the real path of a directory of a layer means the same place of the union. (That
- * of an upper directory changes with it.) */
+ * removed, nor one of the upper while lower paths lead there, so that the real path of a directory
+ * of a layer means the same place of the union. (That of an upper directory changes with it.) */
 const u64 *index_structure(const struct index *x);
 void index_moved(struct index *x);
 

@@ -93,6 +93,7 @@ struct overlay {
     } kept;
     bool made_dir; /* overlay_upper_dir() made the directory it gave */
     struct origin_entry origin[ORIGINS_MAX];
+    bool leads_on; /* some relocated directory is in the upper now */
     u32 norelocs;
     struct relocation reloc[RELOCATIONS_MAX];
     struct {
@@ -218,6 +219,8 @@ int overlay_remains(struct vfs *fs, const struct stat *st);
 /* Everything below the lower path `rel` now lives in the upper directory `to_fd` (duplicated), or
  * nowhere (-1). Called by rename and rmdir of directories with a lower part, before they act. */
 int overlay_relocate(struct overlay *o, const char *rel, int to_fd);
+/* A directory of the upper alone was renamed or removed: a relocated path may lead there. */
+void overlay_moved_on(struct overlay *o);
 
 /* -- copyup.c ------------------------------------------------------------------------------------
  */

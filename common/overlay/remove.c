@@ -201,6 +201,8 @@ int overlay_rmdir(struct vfs *fs, struct caller *who, struct vnode *node)
         return r;
     if (merged)
         overlay_relocate(o, node->path, -1);
+    else
+        overlay_moved_on(o);
     if (node->top == 0)
         overlay_drop_origin(o, &node->st);
     spot_gone(o, node, lower);

@@ -353,6 +353,8 @@ static int perform(struct overlay *o, struct caller *who, struct move *m)
         follow(o, &m->src, m->to->path, m->to_merged, m->to_lower);
     else if (m->to_merged)
         overlay_relocate(o, m->to->path, -1);
+    if (vnode_is_dir(m->from) || vnode_is_dir(m->to))
+        overlay_moved_on(o);
     if (m->drops)
         overlay_drop_origin(o, &m->replaced);
     touch_both(o, m);

@@ -93,6 +93,12 @@ int overlay_reverse(struct vfs *fs, unsigned layer, const char *rel, const struc
     return -ENOENT;
 }
 
+void overlay_moved_on(struct overlay *o)
+{
+    if (o->index && o->leads_on)
+        index_moved(o->index);
+}
+
 int overlay_relocate(struct overlay *o, const char *rel, int to_fd)
 {
     size_t n = str_len(rel) + 1;
@@ -108,6 +114,7 @@ int overlay_relocate(struct overlay *o, const char *rel, int to_fd)
         fd = (int)SYS3(SYS_fcntl, to_fd, F_DUPFD_CLOEXEC, 0);
         if (fd < 0)
             return fd;
+        o->leads_on = true;
     }
     memcpy(o->text + o->text_len, rel, n);
     o->reloc[o->norelocs++] = (struct relocation){.path = o->text_len, .to_fd = fd};

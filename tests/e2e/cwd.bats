@@ -69,6 +69,21 @@ put x y = ENOENT
 EOT
 }
 
+@test "a cwd that is moved on, alone or with what it is in, is known where it is" {
+    ops <<EOT
+chdir gone
+rename ../gone ../up/moved = ok
+getcwd = $M/up/moved
+put n x = ok
+rename ../moved ../other = ok
+cat n = x
+stat ../other/n = ok
+rename ../../up ../../down = ok
+cat n = x
+getcwd = $M/down/other
+EOT
+}
+
 @test "children inherit the cwd" {
     shows 'cd a/b; pwd -P | sed "s|$M|M|"; sh -c "pwd -P" | sed "s|$M|M|"; (cd ../..; pwd -P) | sed "s|$M|M|"; cat c' <<'EOT'
 M/a/b
