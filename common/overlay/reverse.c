@@ -36,53 +36,69 @@ static const struct relocation *relocation_of(struct overlay *o, const char *rel
     return best;
 }
 
-/* Where the relocated object is now: a path in the upper, as the kernel knows its directory. */
-static int relocated(struct overlay *o, const struct relocation *reloc, const char *rest,
-                     struct vnode *out)
+/* A text of the kernel's without what it adds to the name of a removed object. */
+static size_t name_length(const char *text)
 {
-    char link[SYS_FD_PATH], real[PATH_MAX];
+    size_t len = str_len(text), tail = sizeof(deleted_text) - 1;
+    return len > tail && str_eq(text + len - tail, deleted_text) ? len - tail : len;
+}
+
+/* Where the relocated object is now, or was last, relative to the upper: what the kernel says of
+ * its directory. The name is in `real`; NULL where it was removed under its old name. */
+static const char *relocated_to(struct overlay *o, const struct relocation *reloc, const char *rest,
+                                char *real, size_t cap)
+{
+    char link[SYS_FD_PATH];
     const char *rel;
     if (reloc->to_fd < 0)
-        return -ENOENT;
-    long n = sys_readlinkat(AT_FDCWD, sys_fd_path(link, reloc->to_fd), real, sizeof(real) - 1);
+        return NULL;
+    long n = sys_readlinkat(AT_FDCWD, sys_fd_path(link, reloc->to_fd), real, cap - 1);
     if (n < 0)
-        return (int)n;
+        return NULL;
     real[n] = '\0';
-    if (session_layer_of(o->s, real, &rel) != 0)
-        return -ENOENT;
-    size_t len = str_len(real);
-    if (*rest && path_push(real, sizeof(real), &len, rest, str_len(rest)))
-        return -ENAMETOOLONG;
-    session_layer_of(o->s, real, &rel);
-    int r = overlay_descend(&o->vfs, rel, str_len(rel), out);
-    return r == -EAGAIN || (r == 0 && !vnode_exists(out)) ? -ENOENT : r;
+    size_t len = name_length(real);
+    real[len] = '\0';
+    if (*rest && path_push(real, cap, &len, rest, str_len(rest)))
+        return NULL;
+    return session_layer_of(o->s, real, &rel) == 0 ? rel : NULL;
+}
+
+/* True where the relocated directory is there under its new name still. */
+static bool is_linked(const struct relocation *reloc)
+{
+    struct stat st;
+    return sys_fstat(reloc->to_fd, &st) == 0 && st.st_nlink > 0;
+}
+
+/* The object at `rel` of the upper stands for the lower one with stat st: the moved tree was copied
+ * up as a whole, each object with the mark of its original. */
+static bool moved_here(struct overlay *o, const char *rel, const struct stat *st, struct vnode *out)
+{
+    return overlay_descend(&o->vfs, rel, str_len(rel), out) == 0 && vnode_exists(out) &&
+           out->top == 0 && (out->st.st_mode & S_IFMT) == (st->st_mode & S_IFMT) &&
+           overlay_copy_of(o, out, st);
 }
 
 int overlay_reverse(struct vfs *fs, unsigned layer, const char *rel, const struct stat *st,
                     struct vnode *out)
 {
     struct overlay *o = overlay_of(fs);
-    size_t len = str_len(rel), tail = sizeof(deleted_text) - 1;
+    char moved[PATH_MAX], from[VPATH_MAX];
     const char *rest = NULL;
-    int r = overlay_descend(fs, rel, len, out);
+    int r = overlay_descend(fs, rel, str_len(rel), out);
     if (r < 0 && r != -EAGAIN)
         return r;
     if (r == 0 && stands_for(o, out, layer, st))
         return 0;
-    if (layer > 0) {
-        const struct relocation *reloc = relocation_of(o, rel, &rest);
-        /* The moved tree was copied up as a whole, each object with the mark of its original. */
-        if (reloc && relocated(o, reloc, rest, out) == 0 && out->top == 0 &&
-            (out->st.st_mode & S_IFMT) == (st->st_mode & S_IFMT) && overlay_copy_of(o, out, st))
-            return 0;
-    }
-    char from[VPATH_MAX];
-    if (layer == 0 && overlay_gone(fs, rel, from, sizeof(from)) >= 0) {
+    const struct relocation *reloc = layer > 0 ? relocation_of(o, rel, &rest) : NULL;
+    const char *to = reloc ? relocated_to(o, reloc, rest, moved, sizeof(moved)) : NULL;
+    if (to && is_linked(reloc) && moved_here(o, to, st, out))
+        return 0;
+    if (to)
+        rel = to;
+    if ((layer == 0 || to) && overlay_gone(fs, rel, from, sizeof(from)) >= 0)
         rel = from;
-        len = str_len(rel);
-    }
-    if (len > tail && str_eq(rel + len - tail, deleted_text))
-        len -= tail;
+    size_t len = name_length(rel);
     out->fs = fs;
     out->top = VNODE_ABSENT;
     out->layers = out->dir_layers = 0;

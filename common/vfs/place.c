@@ -179,8 +179,11 @@ long walk_virtual(const struct view *view, const char *real, struct place *scrat
     int there = deleted ? -ENOENT : sys_fstatat(AT_FDCWD, real, &st, AT_SYMLINK_NOFOLLOW);
     /* Behind a directory that was closed since; the kernel's text would say "(deleted)". */
     bool closed = there == -EACCES && layer == 0;
-    if (there == 0 && fs->ops.reverse(fs, (unsigned)layer, rel, &st, &scratch->node) == 0)
+    int found = there ? there : fs->ops.reverse(fs, (unsigned)layer, rel, &st, &scratch->node);
+    if (found == 0 || (there == 0 && found == -ENOENT))
         rel = scratch->node.path;
+    if (found == 0)
+        deleted = false;
     else if (!deleted && !closed)
         deleted = true;
     else

@@ -69,6 +69,19 @@ put x y = ENOENT
 EOT
 }
 
+@test "a cwd that was moved and then removed leads up from where it was last" {
+    ops <<EOT
+chdir gone
+rename ../gone ../up/moved = ok
+getcwd = $M/up/moved
+rmdir ../moved = ok
+getcwd = ENOENT
+readlink /proc/self/cwd = "$M/up/moved (deleted)"
+chdir .. = ok
+getcwd = $M/up
+EOT
+}
+
 @test "a cwd that is moved on, alone or with what it is in, is known where it is" {
     ops <<EOT
 chdir gone

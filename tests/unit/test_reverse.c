@@ -175,10 +175,25 @@ static void renamed_directory(void **state UNUSED)
     /* a file removed there is gone, and another one of its name is not it */
     node(&t, "newer/e/f", n);
     assert_int_equal(overlay_unlink(&t.o->vfs, &the_caller, n), 0);
-    is_gone(&t, 1, "d/f", &f, "d/f");
+    is_gone(&t, 1, "d/f", &f, "newer/e/f");
     node(&t, "newer/e/f", n);
     assert_int_equal(overlay_mknod(&t.o->vfs, &the_caller, n, S_IFREG | 0644, 0), 0);
-    is_gone(&t, 1, "d/f", &f, "d/f");
+    is_gone(&t, 1, "d/f", &f, "newer/e/f");
+    /* so is the directory itself, from where it was last, also when another one is there */
+    static const char *const all[] = {"newer/e/f", "newer/e/g", "newer/e/sub/x"};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        node(&t, all[i], n);
+        assert_int_equal(overlay_unlink(&t.o->vfs, &the_caller, n), 0);
+    }
+    node(&t, "newer/e/sub", n);
+    assert_int_equal(overlay_rmdir(&t.o->vfs, &the_caller, n), 0);
+    is_gone(&t, 1, "d/sub", &sub, "newer/e/sub");
+    node(&t, "newer/e", n);
+    assert_int_equal(overlay_rmdir(&t.o->vfs, &the_caller, n), 0);
+    is_gone(&t, 1, "d", &d, "newer/e");
+    node(&t, "newer/e", n);
+    assert_int_equal(overlay_mkdir(&t.o->vfs, &the_caller, n, 0755), 0);
+    is_gone(&t, 1, "d", &d, "newer/e");
     free(n);
     finish(&t);
 }
