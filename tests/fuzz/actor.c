@@ -216,6 +216,13 @@ void gen_path(char *buf)
         strcat(buf, "/..");
 }
 
+/* The same for a call without a descriptor to start from. */
+void gen_cwd_path(char *buf)
+{
+    gen_path(buf);
+    leave_upwards(AT_FDCWD, buf);
+}
+
 void gen_target(char *buf)
 {
     char plain[64];

@@ -69,6 +69,7 @@ void say_path(const char *path);
 void say_errno(int err);
 void say_result(long ret);
 void gen_path(char *buf);
+void gen_cwd_path(char *buf);
 void gen_plain(char *buf);
 void gen_target(char *buf);
 
@@ -91,5 +92,6 @@ int walk(const char *root, const char *skip);
 /* emulate.c */
 int emulate_rename(int olddir, const char *old, int newdir, const char *new, unsigned flags);
 void follow_moves(void);
+void leave_upwards(int dirfd, const char *path);
 
 #endif

@@ -68,6 +68,27 @@ void follow_moves(void)
     }
 }
 
+/* A removed directory stays a child of the directory it was in; where that one was replaced by its
+ * copy, the way up leads to another place than a rename would have left it: the end of the run. */
+void leave_upwards(int dirfd, const char *path)
+{
+    char proc[64], text[PATH_SIZE];
+    struct stat up;
+    while (path[0] == '.' && path[1] == '/')
+        path += 2;
+    if (!act.emulate || path[0] != '.' || path[1] != '.' || (path[2] && path[2] != '/'))
+        return;
+    snprintf(proc, sizeof(proc), dirfd == AT_FDCWD ? "/proc/self/cwd" : "/proc/self/fd/%d", dirfd);
+    ssize_t n = readlink(proc, text, sizeof(text) - 1);
+    text[n > 0 ? n : 0] = 0;
+    if (!strstr(text, " (deleted)") || fstatat(dirfd, "..", &up, 0) < 0)
+        return;
+    for (unsigned i = 0; i < act.shared->moves; i++) {
+        if (same_ident(ident_of(&up), act.shared->move[i].from))
+            act.shared->emulation_failed = true;
+    }
+}
+
 static int move_dir(const char *from, const char *to)
 {
     struct stat st;

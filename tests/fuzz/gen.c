@@ -24,6 +24,7 @@ void gen_at(struct at *a)
             say(" #%d", i);
         }
     }
+    leave_upwards(a->dirfd, a->path);
     say(" ");
     say_path(a->path);
 }

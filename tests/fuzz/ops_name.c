@@ -252,7 +252,7 @@ void op_socket(void)
     struct sockaddr_un name = {.sun_family = AF_UNIX}, back = {0};
     char path[PATH_SIZE];
     socklen_t len = sizeof(back);
-    gen_path(path);
+    gen_cwd_path(path);
     say(" ");
     say_path(path);
     if (strlen(path) >= sizeof(name.sun_path)) {
@@ -323,7 +323,7 @@ void op_utimens(void)
 void op_truncate(void)
 {
     char path[PATH_SIZE];
-    gen_path(path);
+    gen_cwd_path(path);
     off_t len = chance(8) ? 150000 : rnd(3000);
     say(" ");
     say_path(path);
@@ -334,7 +334,7 @@ void op_truncate(void)
 void op_xattr(void)
 {
     char path[PATH_SIZE], value[64];
-    gen_path(path);
+    gen_cwd_path(path);
     const char *name = gen_xattr_name();
     uint32_t what = rnd(6);
     bool follow = chance(50);
@@ -383,7 +383,7 @@ void op_readlink(void)
 void op_listpath(void)
 {
     char path[PATH_SIZE];
-    gen_path(path);
+    gen_cwd_path(path);
     say(" ");
     say_path(path);
     say_listing_libc(path);
@@ -453,7 +453,7 @@ void op_chdir(void)
     if (chance(35))
         strcpy(path, act.root);
     else
-        gen_path(path);
+        gen_cwd_path(path);
     say(" ");
     say_path(path);
     say_result(chdir(path));
