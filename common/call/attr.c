@@ -152,11 +152,24 @@ void call_chmod(struct call *c)
     call_done(c, fd < 0 ? fd : err);
 }
 
+/* A chown takes set-id bits away, even where it changes no owner: a change of mode, which is the
+ * owner's. */
+static bool drops_set_id(const struct stat *st, struct call *c)
+{
+    mode_t mode = st->st_mode;
+    if (S_ISDIR(mode) || !(mode & (S_ISUID | S_ISGID)))
+        return false;
+    return (mode & (S_ISUID | S_IXGRP)) || !(cred_in_group(c->who->ops.cred(c->who), st->st_gid) ||
+                                             caller_capable(c->who, CAP_FSETID_BIT));
+}
+
 /* setattr_prepare(9): who may give a file to whom. */
 static int may_chown(struct call *c, u32 uid, u32 gid)
 {
     const struct stat *st = &c->place.node.st;
     const struct cred *cred = c->who->ops.cred(c->who);
+    if (drops_set_id(st, c) && access_owner(c->who, st))
+        return -EPERM;
     if ((cred->caps >> CAP_CHOWN_BIT) & 1)
         return 0;
     if (uid != (u32)-1 && (cred->fsuid != st->st_uid || uid != st->st_uid))

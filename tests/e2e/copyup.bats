@@ -83,6 +83,24 @@ mode f = 0755
 EOT
 }
 
+# bats test_tags=root
+@test "a stranger's chown to nobody is refused where set-id bits would go, and copies nothing" {
+    mk "$L2/s/suid" s && mk "$L2/s/sgid" g && mk "$L2/s/lock" l && mk "$L2/s/plain" p
+    chmod 4755 "$L2/s/suid" && chmod 2755 "$L2/s/sgid" && chmod 2745 "$L2/s/lock"
+    ops <<'EOT'
+seteuid 12345
+chown s/suid -1 -1 = EPERM
+chown s/sgid -1 -1 = EPERM
+chown s/plain -1 -1 = ok
+seteuid 0
+chown s/lock -1 -1 = ok
+mode s/lock = 2745
+chown s/sgid -1 -1 = ok
+mode s/sgid = 0755
+EOT
+    [ ! -e "$U/s/suid" ]
+}
+
 @test "ACLs survive" {
     setfacl -m u:12345:rwx,m::rwx "$L2/f"
     ops <<'EOT'
