@@ -22,6 +22,14 @@ bool repoint_due(const struct task *t)
     return t->proc->stale_seen != sup.overlay->stale;
 }
 
+static bool has_remains(const struct stat *st)
+{
+    int fd = overlay_remains(&sup.overlay->vfs, st);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 /* The descriptors of the process that stand for a lower file with an upper copy: how many. */
 static int find_stale(struct task *t, int fds[STALE_MAX])
 {
@@ -44,7 +52,7 @@ static int find_stale(struct task *t, int fds[STALE_MAX])
             !S_ISREG(st.st_mode) || !overlay_replaced(&sup.overlay->vfs, &st))
             continue;
         if (walk_fd(&sup.view, &t->who, (int)number, &place) == 0 && place.in_union &&
-            place.exists && place.fd_layer > 0 && place.node.top == 0)
+            place.fd_layer > 0 && (place.exists ? place.node.top == 0 : has_remains(&st)))
             fds[n++] = (int)number;
     }
     closedir(d);
@@ -117,8 +125,8 @@ static bool close_on_exec(struct task *t, int fd)
 struct twin {
     int flags;
     off_t pos;
-    struct place place;
-    char real[PATH_MAX];
+    struct place place;  /* exists, or only what remains_of() opens is left */
+    char real[PATH_MAX]; /* "" then */
 };
 
 static int look_at_twin(struct task *t, int fd, struct twin *w)
@@ -132,8 +140,9 @@ static int look_at_twin(struct task *t, int fd, struct twin *w)
     w->pos = lseek(mine, 0, SEEK_CUR);
     who->ops.fd_put(who, mine);
     caller_call_over();
+    w->real[0] = '\0';
     if (flags < 0 || (flags & O_PATH) || walk_fd(&sup.view, who, fd, &w->place) ||
-        !w->place.exists || node->fs->ops.locate(node->fs, node, w->real, sizeof(w->real)) < 0)
+        (w->place.exists && node->fs->ops.locate(node->fs, node, w->real, sizeof(w->real)) < 0))
         return -ENOENT;
     w->flags = (flags & ~ONCE_FLAGS) | O_CLOEXEC;
     log_debug("%d: descriptor %d is to read the upper copy %s", t->tid, fd, w->real);
@@ -154,8 +163,8 @@ static long open_twin(struct talk *k, int fd)
     static struct twin w;
     struct caller *who = &k->t->who;
     int err = look_at_twin(k->t, fd, &w);
-    if (err)
-        return err;
+    if (err || !w.real[0]) /* the program has no name for what was removed */
+        return err ? err : -ENOENT;
     u64 addr = path_in_scratch(k, w.real);
     if (!addr)
         return k->t->has_status ? -ESRCH : -ENOMEM;
@@ -221,10 +230,14 @@ static int twin_here(struct task *t, int fd)
     int err = look_at_twin(t, fd, &w);
     if (err)
         return err;
-    int twin = sys_openat(AT_FDCWD, w.real, w.flags, 0);
-    if (twin == -EACCES) { /* behind a directory that an ordinary user closed */
+    int twin = w.real[0] ? sys_openat(AT_FDCWD, w.real, w.flags, 0) : -EACCES;
+    if (twin == -EACCES) { /* removed, or behind a directory that an ordinary user closed */
         struct vnode *node = &w.place.node;
-        int copy = node->fs->ops.grab(node->fs, node);
+        struct stat st;
+        int copy =
+            w.real[0] ? node->fs->ops.grab(node->fs, node) : t->who.ops.fd_stat(&t->who, fd, &st);
+        if (copy == 0 && !w.real[0])
+            copy = overlay_remains(&sup.overlay->vfs, &st);
         if (copy < 0)
             return copy;
         twin = sys_openat(AT_FDCWD, sys_fd_path(path, copy), w.flags & ~O_NOFOLLOW, 0);

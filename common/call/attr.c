@@ -49,7 +49,7 @@ bool call_remains(struct call *c)
     struct vfs *fs = c->view->fs;
     struct stat *st = &c->place.node.st, now;
     if (!fs->ops.remains || !c->by_fd || !c->place.in_union || !c->place.removed ||
-        c->place.fd_layer <= 0 || c->who->ops.fd_stat(c->who, c->fd, st) || !S_ISDIR(st->st_mode))
+        c->place.fd_layer <= 0 || c->who->ops.fd_stat(c->who, c->fd, st))
         return false;
     int fd = fs->ops.remains(fs, st);
     if (fd < 0)

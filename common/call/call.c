@@ -165,15 +165,14 @@ static int resolve(struct call *c, int dirfd_arg, int path_arg, unsigned walk_fl
     return err;
 }
 
-/* /proc/self/fd/N of a removed directory of which a copy is left: as good as N itself. */
+/* /proc/self/fd/N of a removed object of which a copy is left: as good as N itself. */
 static void name_by_fd(struct call *c)
 {
     struct vfs *fs = c->view->fs;
     struct place *place = &c->place;
     struct stat st;
     if (place->in_union || !place->removed || place->magic_fd < 0 || place->guard_layer <= 0 ||
-        !fs->ops.remains || c->who->ops.fd_stat(c->who, place->magic_fd, &st) ||
-        !S_ISDIR(st.st_mode))
+        !fs->ops.remains || c->who->ops.fd_stat(c->who, place->magic_fd, &st))
         return;
     int fd = fs->ops.remains(fs, &st);
     if (fd < 0)
@@ -186,8 +185,8 @@ static void name_by_fd(struct call *c)
 
 int call_resolve(struct call *c, unsigned walk_flags)
 {
-    int err = resolve(c, c->row->dirfd, c->row->path, walk_flags, c->said, &c->place, &c->by_fd,
-                      &c->fd);
+    int err =
+        resolve(c, c->row->dirfd, c->row->path, walk_flags, c->said, &c->place, &c->by_fd, &c->fd);
     if (err == 0)
         name_by_fd(c);
     return err;

@@ -56,7 +56,7 @@ struct call {
 
     bool by_fd; /* the first object was named by descriptor `fd`, not by a path */
     int fd;
-    bool remains; /* place.node.st is that of a removed directory's former copy (vfs_ops.remains) */
+    bool remains; /* place.node.st is that of a removed object's former copy (vfs_ops.remains) */
     struct vfs_pending pending;
     struct open_how how; /* storage for a rewritten openat2 */
     char said[PATH_MAX]; /* the first path as said, read once */

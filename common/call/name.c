@@ -210,7 +210,8 @@ void call_rename(struct call *c)
     }
     if (!err && !from->parent_in) {
         /* the mountpoint itself, a name of the host's: busy, but for a move onto itself */
-        call_done(c, from->in_union && to->in_union && !flags ? 0 : -EBUSY);
+        bool same = from->in_union && to->in_union;
+        call_done(c, !same ? -EBUSY : flags & RENAME_NOREPLACE ? -EEXIST : 0);
         return;
     }
     if (!err)
@@ -232,9 +233,11 @@ static int link_fd(struct call *c, int fd)
         return -EXDEV;
     if (from->exists)
         return fs->ops.link(fs, c->who, &from->node, -1, &to->node);
-    if (from->fd_layer != 0)
-        return -ENOENT; /* a removed lower file */
-    int mine = c->who->ops.fd_get(c->who, fd);
+    struct stat st;
+    err = c->who->ops.fd_stat(c->who, fd, &st);
+    if (!err && from->fd_layer != 0 && !S_ISDIR(st.st_mode))
+        err = -ENOENT; /* a removed lower file; a directory is refused later */
+    int mine = err ? err : c->who->ops.fd_get(c->who, fd);
     if (mine < 0)
         return mine;
     err = fs->ops.link(fs, c->who, NULL, mine, &to->node);
@@ -265,7 +268,7 @@ void call_link(struct call *c)
     }
     if (to->last != LAST_NAME || (to->in_union && !to->parent_in) || (to->exists && !to->slash))
         err = -EEXIST;
-    else if (to->in_union && to->slash)
+    else if (to->slash)
         err = to->exists ? -EEXIST : -ENOENT;
     else if (to->in_union && c->view->session->read_only)
         err = -EROFS; /* told before the two are held against each other */

@@ -283,6 +283,33 @@ static int closed_dir(struct call *c)
     return err ? err : node->fs->ops.grab(node->fs, dir);
 }
 
+/* An existing object by its name, as O_NOFOLLOW stays with the descriptor: /proc/self/fd/N cannot
+ * be opened so. Where even this is refused, the flag is what gives way. */
+static int open_by_name(struct call *c, int at, u64 flags)
+{
+    char path[SYS_FD_PATH];
+    struct vnode *node = &c->place.node, *dir = &c->place2.node;
+    int fd = -EACCES;
+    if ((flags & O_NOFOLLOW) && node->len) {
+        *dir = *node;
+        dir->len = path_pop(dir->path, dir->len);
+        int parent = node->fs->ops.grab(node->fs, dir);
+        if (parent >= 0) {
+            const char *name = node->path + dir->len + (dir->len ? 1 : 0);
+            c->who->ops.assume(c->who);
+            fd = sys_openat(parent, name, (int)flags, 0);
+            c->who->ops.resume(c->who);
+            sys_close(parent);
+        }
+    }
+    if (fd != -EACCES)
+        return fd;
+    c->who->ops.assume(c->who);
+    fd = sys_openat(AT_FDCWD, sys_fd_path(path, at), (int)(flags & ~(u64)O_NOFOLLOW), 0);
+    c->who->ops.resume(c->who);
+    return fd;
+}
+
 /* The program was refused on its way through a layer's directories, which the merged view lets it
  * pass: what it wants is opened for it, with its own rights on the object itself. A descriptor or
  * negative errno. */
@@ -307,12 +334,15 @@ static int open_for(struct call *c, u64 flags, u64 mode)
         sys_close(at);
         return again;
     }
-    if (!make)
-        flags &= ~(u64)(O_CREAT | O_EXCL | O_NOFOLLOW);
-    c->who->ops.assume(c->who);
-    int fd = sys_openat(at, make ? name : sys_fd_path(path, at),
-                        (int)(flags | O_CLOEXEC | O_NONBLOCK), (unsigned)mode);
-    c->who->ops.resume(c->who);
+    u64 now = flags | O_CLOEXEC | O_NONBLOCK;
+    int fd;
+    if (make) {
+        c->who->ops.assume(c->who);
+        fd = sys_openat(at, name, (int)now, (unsigned)mode);
+        c->who->ops.resume(c->who);
+    } else {
+        fd = open_by_name(c, at, now & ~(u64)(O_CREAT | O_EXCL));
+    }
     sys_close(at);
     if (fd >= 0 && wait)
         SYS3(SYS_fcntl, fd, F_SETFL, flags & ~(u64)O_NONBLOCK);

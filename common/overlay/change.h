@@ -122,13 +122,12 @@ void nursery_name(char *buf, size_t cap, u64 number);
  * ------------------------ */
 void gone_note(struct overlay *o, const struct spot *spot);
 void gone_forget(struct overlay *o);
-/* The path of a directory of the upper, relative to it, by a descriptor; without " (deleted)". The
- * length, or negative errno. */
-long upper_text_of(struct overlay *o, int fd, char *buf, size_t cap);
-/* An upper directory that shows the identity of a lower one, `shown`, is about to be removed... */
-bool remains_wanted(struct overlay *o, const struct vnode *dir, struct stat *shown);
-/* ...and was: `fd` is open on it (duplicated). */
-void remains_keep(struct overlay *o, const struct stat *shown, int fd);
+/* The object at the (open) spot is about to lose that name. Where it is the copy of a lower one
+ * that may be open still: O_PATH on it, with the identity of the lower one; else -1. */
+int remains_take(struct overlay *o, const struct spot *spot, const struct vnode *node,
+                 struct stat *low);
+/* It did (`gone`), or not after all; fd, which may be -1, is taken over. */
+void remains_keep(struct overlay *o, const struct stat *low, int fd, bool gone);
 
 /* -- create.c
  * --------------------------------------------------------------------------------------- */

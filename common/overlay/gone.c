@@ -78,7 +78,8 @@ static size_t put_before(char *buf, size_t at, const char *head, size_t n)
     return at - n;
 }
 
-long upper_text_of(struct overlay *o, int fd, char *buf, size_t cap)
+/* The path of a directory of the upper, relative to it, by a descriptor; without " (deleted)". */
+static long upper_text_of(struct overlay *o, int fd, char *buf, size_t cap)
 {
     char link[SYS_FD_PATH];
     const char *rel;
@@ -127,20 +128,40 @@ long overlay_gone(struct vfs *fs, const char *rel, char *buf, size_t cap)
     return more < 0 ? -ENAMETOOLONG : len + more;
 }
 
-void remains_keep(struct overlay *o, const struct stat *shown, int fd)
+/* Directories with a lower part, or the moved copy of one: its identity. */
+static bool has_lower_handles(struct overlay *o, const struct vnode *dir, struct stat *low)
 {
+    return ((dir->layers & ~layer_bit(0)) != 0 || o->norelocs) &&
+           overlay_getattr(&o->vfs, dir, low) == 0 && !dev_ino_equal(low, &dir->st);
+}
+
+int remains_take(struct overlay *o, const struct spot *spot, const struct vnode *node,
+                 struct stat *low)
+{
+    bool dir = S_ISDIR(node->st.st_mode);
+    if (node->top != 0 ||
+        !(dir ? has_lower_handles(o, node, low) : S_ISREG(node->st.st_mode) && o->stale))
+        return -1;
+    int fd = sys_openat(spot->dir, spot->name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (fd >= 0 && !dir && (!overlay_copied_from(o, fd, low) || !overlay_was_opened(o, low))) {
+        sys_close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+void remains_keep(struct overlay *o, const struct stat *low, int fd, bool gone)
+{
+    if (fd < 0)
+        return;
+    if (!gone) {
+        sys_close(fd);
+        return;
+    }
     struct remains *r = &o->remains[o->nremains++ % REMAINS_MAX];
     if (r->ino)
         sys_close(r->fd);
-    r->fd = keep_open(fd);
-    r->dev = shown->st_dev;
-    r->ino = r->fd < 0 ? 0 : shown->st_ino;
-}
-
-bool remains_wanted(struct overlay *o, const struct vnode *dir, struct stat *shown)
-{
-    return dir->top == 0 && ((dir->layers & ~layer_bit(0)) != 0 || o->norelocs) &&
-           overlay_getattr(&o->vfs, dir, shown) == 0 && !dev_ino_equal(shown, &dir->st);
+    *r = (struct remains){.dev = low->st_dev, .ino = low->st_ino, .fd = fd};
 }
 
 int overlay_remains(struct vfs *fs, const struct stat *st)

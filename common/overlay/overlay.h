@@ -52,9 +52,9 @@ struct gone {
     char path[VPATH_MAX];
 };
 
-/* The removed upper copy of a directory that may still be open as a lower one. */
+/* The removed upper copy of a directory or regular file that may still be open as a lower one. */
 struct remains {
-    u64 dev, ino; /* of the lower directory, 0/0 = free */
+    u64 dev, ino; /* of the lower object, 0/0 = free */
     int fd;       /* O_PATH on the copy */
 };
 
@@ -202,6 +202,9 @@ void overlay_note_copied(struct overlay *o, const struct stat *low);
 bool overlay_replaced(struct vfs *fs, const struct stat *st);
 /* True where the upper object `node` was copied up from the lower object with stat `low`. */
 bool overlay_copy_of(struct overlay *o, const struct vnode *node, const struct stat *low);
+/* The identity of the lower object that an upper one (`fd`) was copied from, whether it shows it or
+ * not; false where from none. */
+bool overlay_copied_from(struct overlay *o, int fd, struct stat *low);
 /* Forgets a table entry when the upper object goes away (its inode number may be used again). */
 void overlay_drop_origin(struct overlay *o, const struct stat *up);
 

@@ -42,6 +42,7 @@ int overlay_unlink(struct vfs *fs, struct caller *who, struct vnode *node)
 {
     struct overlay *o = overlay_of(fs);
     struct spot spot;
+    struct stat shown;
     int r = may_remove(o, who, node, &spot);
     if (r < 0)
         return r;
@@ -54,12 +55,14 @@ int overlay_unlink(struct vfs *fs, struct caller *who, struct vnode *node)
         r = spot_take(o, &spot);
     if (r < 0)
         return r;
+    int left = remains_take(o, &spot, node, &shown);
     change_touch(o, node->path, node->len);
     if (lower)
         r = overlay_put_whiteout(o, spot.dir, spot.name, node->top == 0);
     else
         r = unlink_plain(o, spot.dir, spot.name, 0);
     change_touch(o, node->path, node->len);
+    remains_keep(o, &shown, left, r == 0);
     spot_keep(o, &spot);
     if (r < 0)
         return r;
@@ -140,9 +143,7 @@ static int replace_dir(struct overlay *o, struct spot *spot, int victim)
     return r;
 }
 
-/* `shown`: the identity of the lower directory that it is the copy of, NULL where of none. */
-static int remove_upper_dir(struct overlay *o, struct spot *spot, bool lower,
-                            const struct stat *shown)
+static int remove_upper_dir(struct overlay *o, struct spot *spot, bool lower)
 {
     int victim =
         sys_openat(spot->dir, spot->name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
@@ -159,8 +160,6 @@ static int remove_upper_dir(struct overlay *o, struct spot *spot, bool lower,
                 r = unlink_plain(o, spot->dir, spot->name, AT_REMOVEDIR);
         }
     }
-    if (r == 0 && shown)
-        remains_keep(o, shown, victim);
     sys_close(victim);
     return r;
 }
@@ -190,11 +189,12 @@ int overlay_rmdir(struct vfs *fs, struct caller *who, struct vnode *node)
     change_touch(o, node->path, node->len);
     if (merged)
         keep_identity(o, node); /* without it only who has it open sees another one */
-    bool copy = remains_wanted(o, node, &shown);
+    int left = remains_take(o, &spot, node, &shown);
     if (node->top == 0)
-        r = remove_upper_dir(o, &spot, lower, copy ? &shown : NULL);
+        r = remove_upper_dir(o, &spot, lower);
     else
         r = overlay_put_whiteout(o, spot.dir, spot.name, false);
+    remains_keep(o, &shown, left, r == 0);
     change_touch(o, node->path, node->len);
     spot_close(&spot);
     if (r < 0)

@@ -283,12 +283,8 @@ static void touch_both(struct overlay *o, const struct move *m)
 /* A copy of a lower file that somebody may still have open. */
 static bool was_opened(struct overlay *o, int fd)
 {
-    struct stat st, low;
-    if (sys_fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return false;
-    low = st;
-    overlay_show_identity(o, fd, &low);
-    return !dev_ino_equal(&st, &low) && overlay_was_opened(o, &low);
+    struct stat low;
+    return overlay_copied_from(o, fd, &low) && S_ISREG(low.st_mode) && overlay_was_opened(o, &low);
 }
 
 /* Lower directories stay where they are: whoever has one open is led to its upper twin. */
@@ -332,16 +328,13 @@ static int perform(struct overlay *o, struct caller *who, struct move *m)
 {
     struct way way = {false, false};
     struct stat shown;
-    int over = -1; /* a directory with lower parts, or the copy of one, that is replaced */
+    int over = -1;
     int r = prepare(o, who, m, &way);
-    if (r == 0 && !m->exchange && vnode_is_dir(m->to) && remains_wanted(o, m->to, &shown))
-        over = open_child(&m->dst);
+    if (r == 0 && !m->exchange)
+        over = remains_take(o, &m->dst, m->to, &shown);
     if (r == 0)
         r = move_held(o, m, &way);
-    if (r == 0 && over >= 0)
-        remains_keep(o, &shown, over);
-    if (over >= 0)
-        sys_close(over);
+    remains_keep(o, &shown, over, r == 0);
     if (r < 0) {
         if (m->dst.dir >= 0)
             restore_target(o, m);

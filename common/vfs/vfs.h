@@ -113,7 +113,7 @@ struct vfs_ops {
     /* The path of a removed object of layer 0, for the real one, relative to the layer, that the
      * kernel still knows it by (any " (deleted)" stays); NULL where they are always the same. */
     long (*gone)(struct vfs *fs, const char *rel, char *buf, size_t cap);
-    /* O_PATH descriptor (of this process, the caller closes it) of what a removed directory with
+    /* O_PATH descriptor (of this process, the caller closes it) of what a removed object with
      * real stat st, not of the upper, was copied up to: what is done to it by descriptor goes
      * there. -ENOENT where it was not, or too long ago. NULL where there is no such thing. */
     int (*remains)(struct vfs *fs, const struct stat *st);

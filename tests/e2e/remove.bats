@@ -162,6 +162,49 @@ mkdirat %d sub = ENOENT
 EOT
 }
 
+@test "a removed directory that was copied up is that copy for its old descriptors" {
+    ops <<'EOT'
+%d open e r,dir
+chmod e 711 = ok
+fmode %d = 0711
+rmdir e = ok
+fmode %d = 0711
+fchmod %d 750 = ok
+fmode %d = 0750
+fsetx %d user.a v = ok
+fgetx %d user.a = v
+mkdir e = ok
+fchmod %d 700 = ok
+mode e = ?
+fmode %d = 0700
+EOT
+}
+
+@test "a removed file that was copied up is that copy for who had it open" {
+    ops <<'EOT'
+%a open two r
+%p open both r,path
+append two more = ok
+chmod both 600 = ok
+unlink two = ok
+unlink both = ok
+read %a = 2more
+fsize %a = 5
+fmode %p = 0600
+EOT
+}
+
+@test "a removed directory goes on with the one it was in" {
+    ops <<EOT
+mkdir ue/in = ok
+chdir ue/in
+rmdir ../in = ok
+rename $M/ue $M/moved = ok
+chdir .. = ok
+getcwd = $M/moved
+EOT
+}
+
 @test "rm -rf of a mixed tree leaves nothing, and one whiteout" {
     sh_in 'rm -rf d empty; ls -a d 2>&1 | grep -c . ; ls' >"$T/home/o" || true
     is "$(sed 1d "$T/home/o" | tr '\n' ' ')" "both e ld one over two ue up "
