@@ -21,7 +21,7 @@ static struct origin_entry *slot_of(struct overlay *o, u64 dev, u64 ino, bool fr
             return e;
         if (!e->ino && !e->dev)
             return !free_too ? NULL : dropped ? dropped : e;
-        if (!e->shown_ino && !dropped)
+        if ((!e->shown_ino || e->gone) && !dropped)
             dropped = e;
     }
     return free_too ? dropped : NULL;
@@ -35,7 +35,7 @@ static bool carries_mark(mode_t mode)
 static bool in_table(struct overlay *o, struct stat *st)
 {
     struct origin_entry *e = slot_of(o, st->st_dev, st->st_ino, false);
-    if (!e || !e->shown_ino || e->copy)
+    if (!e || !e->shown_ino || e->copy || (e->gone && st->st_nlink > 0))
         return false;
     st->st_dev = e->shown_dev;
     st->st_ino = e->shown_ino;
@@ -112,6 +112,7 @@ bool overlay_entry_origin(struct overlay *o, int dir, const char *name, struct s
     size_t len = str_len(path);
     if (path_push(path, sizeof(path), &len, name, str_len(name)))
         return false;
+    st->st_nlink = 1; /* it has a name */
     if (find_origin(o, path, false, st))
         return true;
     if (o->s->uid == 0 || !carries_mark(st->st_mode) ||
@@ -195,7 +196,7 @@ bool overlay_copy_of(struct overlay *o, const struct vnode *node, const struct s
             return mark.dev == low->st_dev && mark.ino == low->st_ino;
     }
     const struct origin_entry *e = slot_of(o, node->st.st_dev, node->st.st_ino, false);
-    return e && e->shown_ino == low->st_ino && e->shown_dev == low->st_dev;
+    return e && !e->gone && e->shown_ino == low->st_ino && e->shown_dev == low->st_dev;
 }
 
 bool overlay_copied_from(struct overlay *o, int fd, struct stat *low)
@@ -286,11 +287,16 @@ int overlay_set_origin(struct overlay *o, int fd, const struct stat *up, const s
     return 0;
 }
 
+/* What is named by the table alone (never an O_TMPFILE) and has no name any more is the removed
+ * one, until another of its number is removed too. */
 void overlay_drop_origin(struct overlay *o, const struct stat *up)
 {
     struct origin_entry *e = slot_of(o, up->st_dev, up->st_ino, false);
-    if (e) /* the key stays, so that the probe run behind it does */
-        e->shown_dev = e->shown_ino = 0;
+    if (!e)
+        return;
+    if (carries_mark(up->st_mode) || e->copy || e->gone)
+        e->shown_dev = e->shown_ino = 0; /* the key stays, so that the probe run behind it does */
+    e->gone = true;
 }
 
 static u64 *hash_word(u64 *words, const struct stat *low, u64 *bit)

@@ -30,6 +30,7 @@ struct origin_entry {
     u64 dev, ino;             /* of the upper object, 0/0 = free */
     u64 shown_dev, shown_ino; /* of the lower object it was copied from */
     bool copy;                /* which had more names and goes on showing it: not shown */
+    bool gone;                /* the upper object has no name any more, but may be open */
 };
 
 /* A lower directory that was renamed away (to_fd >= 0: O_PATH on its upper copy) or removed
@@ -205,7 +206,8 @@ bool overlay_copy_of(struct overlay *o, const struct vnode *node, const struct s
 /* The identity of the lower object that an upper one (`fd`) was copied from, whether it shows it or
  * not; false where from none. */
 bool overlay_copied_from(struct overlay *o, int fd, struct stat *low);
-/* Forgets a table entry when the upper object goes away (its inode number may be used again). */
+/* The upper object goes away: its inode number may be used again, but whoever has it open still
+ * sees the identity it showed. */
 void overlay_drop_origin(struct overlay *o, const struct stat *up);
 
 /* -- readdir.c, reverse.c ------------------------------------------------------------------------

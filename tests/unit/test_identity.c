@@ -253,7 +253,8 @@ static void foreign_upper(void **state UNUSED)
     twin_done(&t);
 }
 
-/* A removed copy's inode number may be used again: it shows nothing of the old one. */
+/* Whoever has a removed copy open sees what it showed. Its inode number may be used again: that one
+ * shows nothing of the old one, named or removed in its turn. */
 static void forgotten(void **state UNUSED)
 {
     struct twin t;
@@ -267,8 +268,19 @@ static void forgotten(void **state UNUSED)
     assert_true(fd >= 0);
     overlay_show_identity(t.o, fd, &st);
     assert_false(dev_ino_equal(&real, &st));
+    struct stat low = st;
+    assert_true(overlay_copy_of(t.o, &n, &low));
     assert_int_equal(overlay_unlink(&t.o->vfs, &the_caller, &n), 0);
     st = real;
+    overlay_show_identity(t.o, fd, &st);
+    assert_true(dev_ino_equal(&real, &st));
+    assert_false(overlay_copy_of(t.o, &n, &low));
+    st.st_nlink = 0;
+    overlay_show_identity(t.o, fd, &st);
+    assert_true(dev_ino_equal(&low, &st));
+    overlay_drop_origin(t.o, &real);
+    st = real;
+    st.st_nlink = 0;
     overlay_show_identity(t.o, fd, &st);
     assert_true(dev_ino_equal(&real, &st));
     close(fd);
