@@ -181,13 +181,13 @@ static int bind_path(struct task *t, struct call *c, int sock)
         return p->in_union || p->crossed ? err : 1;
     if (p->last != LAST_NAME || p->exists)
         return p->in_union || p->crossed ? -EADDRINUSE : 1;
+    if (p->slash && (p->in_union || p->crossed || p->guard_layer >= 0))
+        return -ENOENT;
     if (!p->in_union) {
         if (p->guard_layer >= 0)
             return -EROFS;
         return p->crossed ? bind_real(t, c, sock, p->path) : 1;
     }
-    if (p->slash)
-        return -ENOENT;
     err = fs->ops.create_begin(fs, c->who, &p->node, false, &c->pending, c->real, sizeof(c->real));
     if (err)
         return taken(err);

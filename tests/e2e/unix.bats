@@ -38,3 +38,12 @@ EOT
     mk "$L2/f" x
     shows "$PROG/unixsock connect f" <<<ECONNREFUSED
 }
+
+@test "a name with a slash behind it is no socket, in the union and out of it" {
+    mkdir "$L2/run"
+    shows "cd run; for s in s/ ../../s/; do $PROG/unixsock serve \$s 2>&1 | grep -o 'errno.*'; done
+        ls . ../.. | grep -x s; true" <<'EOT'
+errno ENOENT)
+errno ENOENT)
+EOT
+}
