@@ -255,12 +255,29 @@ void op_fstat(void)
     say(" fl=%o", fl & ~0100000);
 }
 
+/* A lower fifo that was removed comes back to its name in kernel overlayfs where it is copied up:
+ * nothing is done to such a one that might. */
+bool is_removed_fifo(const struct slot *s)
+{
+    char path[64], text[PATH_SIZE];
+    struct stat st;
+    if (fstat(s->fd, &st) < 0 || !S_ISFIFO(st.st_mode))
+        return false;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", s->fd);
+    ssize_t n = readlink(path, text, sizeof(text) - 1);
+    text[n > 0 ? n : 0] = 0;
+    if (!strstr(text, " (deleted)"))
+        return false;
+    say(" a removed fifo");
+    return true;
+}
+
 void op_fchmod(void)
 {
     struct slot *s = pick_any();
     mode_t mode = gen_mode(), dir_mode = gen_dir_mode();
     struct stat st;
-    if (!s)
+    if (!s || is_removed_fifo(s))
         return;
     if (fstat(s->fd, &st) == 0 && S_ISDIR(st.st_mode))
         mode = dir_mode;
@@ -273,7 +290,7 @@ void op_fchown(void)
     struct slot *s = pick_any();
     uid_t u = gen_owner();
     gid_t g = gen_group();
-    if (!s)
+    if (!s || is_removed_fifo(s))
         return;
     say(" %d:%d", (int)u, (int)g);
     say_result(fchown(s->fd, u, g));
@@ -304,7 +321,7 @@ void op_futimens(void)
     struct timespec t[2];
     struct slot *s = pick_any();
     gen_times(t);
-    if (!s)
+    if (!s || is_removed_fifo(s))
         return;
     int ret = futimens(s->fd, t);
     struct stat st;
@@ -328,6 +345,8 @@ void op_fxattr(void)
         name = "user.a";
         flags = 0;
     }
+    if (what >= 2 && is_removed_fifo(s))
+        return;
     if (what == 0) {
         say(" list");
         say_xattrs(NULL, s->fd, false);
@@ -416,6 +435,8 @@ void op_procfd(void)
         say_errno(errno);
         return;
     }
+    if ((what == 1 || what == 4) && is_removed_fifo(s))
+        return;
     switch (what) {
     case 0: {
         ssize_t n = readlink(path, text, sizeof(text) - 1);

@@ -209,7 +209,7 @@ void op_linkfd(void)
     struct slot *s = pick(0, FILE_SLOTS);
     struct at b;
     gen_at(&b);
-    if (!s)
+    if (!s || is_removed_fifo(s))
         return;
     char path[64];
     snprintf(path, sizeof(path), "/proc/self/fd/%d", s->fd);
