@@ -161,6 +161,21 @@ cat f = content
 EOT
 }
 
+@test "a place of one of several lower names follows that name" {
+    ln "$L2/f" "$L2/f2"
+    ops <<'EOT'
+%a open f path
+%b open f2 path
+fnlink %a = 2
+rename f d/g = ok
+fnlink %a = 1
+fnlink %b = 2
+chmod d/g 604 = ok
+fmode %a = 0604
+fmode %b = 0640
+EOT
+}
+
 @test "a directory's metadata changes in the upper; its content stays merged" {
     ops <<'EOT'
 chmod d 700 = ok
