@@ -69,6 +69,7 @@ put x y = ENOENT
 EOT
 }
 
+# bats test_tags=fuss
 @test "a cwd that was moved and then removed leads up from where it was last" {
     ops <<EOT
 chdir gone
@@ -82,6 +83,7 @@ getcwd = $M/up
 EOT
 }
 
+# bats test_tags=fuss
 @test "a cwd that is moved on, alone or with what it is in, is known where it is" {
     ops <<EOT
 chdir gone
