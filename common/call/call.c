@@ -118,6 +118,32 @@ static const char *leave_removed(struct call *c, const struct place *place, cons
     return n ? *path ? path : "." : "";
 }
 
+/* Whatever is looked up in it, a removed directory has to be one that the caller may search. */
+static int search_removed(struct call *c, const struct place *place, int dirfd)
+{
+    struct vfs *fs = c->view->fs;
+    struct caller *who = c->who;
+    struct stat st;
+    int err = who->ops.fd_stat(who, dirfd, &st);
+    if (err)
+        return err;
+    if (!S_ISDIR(st.st_mode))
+        return -ENOTDIR;
+    bool copied = place->fd_layer > 0 && fs->ops.remains;
+    int mine = copied ? fs->ops.remains(fs, &st) : -1;
+    int fd = mine >= 0 || dirfd < 0 ? mine : who->ops.fd_get(who, dirfd);
+    if (fd < 0) /* the working directory */
+        return access_by_mode(&st, who->ops.cred(who), X_OK);
+    who->ops.assume(who);
+    err = sys_faccessat2(fd, "", X_OK, AT_EACCESS | AT_EMPTY_PATH);
+    who->ops.resume(who);
+    if (mine >= 0)
+        sys_close(mine);
+    else
+        who->ops.fd_put(who, fd);
+    return err;
+}
+
 /* One (dirfd, path) pair. *by_fd tells whether the object was named by the descriptor alone. */
 static int resolve(struct call *c, int dirfd_arg, int path_arg, unsigned walk_flags, char *said,
                    struct place *place, bool *by_fd, int *fd)
@@ -146,9 +172,14 @@ static int resolve(struct call *c, int dirfd_arg, int path_arg, unsigned walk_fl
     const char *base = "/";
     if (said[0] != '/' || (walk_flags & (WALK_BENEATH | WALK_IN_ROOT))) {
         int err = walk_base(c->view, c->who, dirfd, c->base, sizeof(c->base), place);
-        if (err == -ENOENT && place->removed)
+        bool removed = err == -ENOENT && place->removed;
+        if (removed) {
+            int search = search_removed(c, place, dirfd);
+            if (search)
+                return search;
             path = leave_removed(c, place, said);
-        if (err && (err != -ENOENT || !place->removed || !path))
+        }
+        if (err && (!removed || !path))
             return err;
         if (!*path) {
             *by_fd = true;

@@ -99,6 +99,30 @@ getcwd = $M/down/other
 EOT
 }
 
+# bats test_tags=user
+@test "a removed directory that may not be searched leads nowhere" {
+    ops <<EOT
+%d open gone r,dir
+%f open a/only2 r
+chdir gone
+statat %d .. = ok
+chmod . 600 = ok
+rmdir $M/gone = ok
+unlink $M/a/only2 = ok
+statat %d x = EACCES
+statat %d .. = EACCES
+stat ../up = EACCES
+mkdir x = EACCES
+statat %f x = ENOTDIR
+fchmod %d 700 = ok
+statat %d x = ENOENT
+statat %d ../up = ok
+mkdir x = ENOENT
+chdir .. = ok
+getcwd = $M
+EOT
+}
+
 @test "children inherit the cwd" {
     shows 'cd a/b; pwd -P | sed "s|$M|M|"; sh -c "pwd -P" | sed "s|$M|M|"; (cd ../..; pwd -P) | sed "s|$M|M|"; cat c' <<'EOT'
 M/a/b
