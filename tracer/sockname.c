@@ -114,6 +114,7 @@ const char *sockname_said(const char *real)
 
 static char alias_dir[64];
 static unsigned alias_serial;
+static char alias_work[PATH_MAX]; /* the session's work directory, "" = not used */
 
 /* A directory that lies in no layer: an alias must never be written into one. */
 static int make_alias_dir(const struct session *s)
@@ -138,7 +139,7 @@ static int make_alias_dir(const struct session *s)
     return err;
 }
 
-int sockname_alias(const struct session *s, const char *target, char *buf, size_t cap)
+static int new_alias(const struct session *s, char *buf, size_t cap)
 {
     if (!alias_dir[0]) {
         int err = make_alias_dir(s);
@@ -146,13 +147,50 @@ int sockname_alias(const struct session *s, const char *target, char *buf, size_
             return err;
     }
     int n = snprintf(buf, cap, "%s/%u", alias_dir, alias_serial++);
-    if (n >= (int)cap)
-        return -ENAMETOOLONG;
+    return n >= (int)cap ? -ENAMETOOLONG : 0;
+}
+
+int sockname_alias(const struct session *s, const char *target, char *buf, size_t cap)
+{
+    int err = new_alias(s, buf, cap);
+    if (err)
+        return err;
     return symlink(target, buf) < 0 ? -errno : 0;
+}
+
+/* Where the second name of an alias lies in work. */
+static bool linked_name(const char *alias, char *buf, size_t cap)
+{
+    return alias_work[0] &&
+           snprintf(buf, cap, "%s/s%s", alias_work, path_last(alias, strlen(alias))) < (int)cap;
+}
+
+int sockname_alias_fd(const struct session *s, int fd, char *buf, size_t cap)
+{
+    char path[SYS_FD_PATH], name[PATH_MAX];
+    int err = new_alias(s, buf, cap);
+    if (err)
+        return err;
+    sys_fd_path(path, fd);
+    err = sys_linkat(AT_FDCWD, path, AT_FDCWD, buf, AT_SYMLINK_FOLLOW);
+    if (err != -EXDEV)
+        return err;
+    str_copy(alias_work, sizeof(alias_work), session_text(s, s->work));
+    if (!linked_name(buf, name, sizeof(name)))
+        return -ENAMETOOLONG;
+    err = sys_linkat(AT_FDCWD, path, AT_FDCWD, name, AT_SYMLINK_FOLLOW);
+    if (!err && symlink(name, buf) < 0) {
+        err = -errno;
+        unlink(name);
+    }
+    return err;
 }
 
 void sockname_unalias(const char *alias)
 {
+    char name[PATH_MAX];
+    if (linked_name(alias, name, sizeof(name)))
+        unlink(name);
     unlink(alias);
 }
 
@@ -163,7 +201,7 @@ void sockname_fini(void)
         return;
     for (unsigned i = 0; i < alias_serial; i++) {
         snprintf(path, sizeof(path), "%s/%u", alias_dir, i);
-        unlink(path);
+        sockname_unalias(path);
     }
     rmdir(alias_dir);
     alias_dir[0] = '\0';

@@ -28,6 +28,10 @@ const char *sockname_said(const char *real);
 /* Makes a symlink to `target` with a short path, in a private directory outside every layer:
  * 0, -errno. */
 int sockname_alias(const struct session *s, const char *target, char *buf, size_t cap);
+/* The same for a socket itself, of which `fd` is an O_PATH descriptor, where the way to it is
+ * closed to the program: one more name for it, in that directory or, where that lies on another
+ * filesystem, in the work directory (which only the session's own user can enter). */
+int sockname_alias_fd(const struct session *s, int fd, char *buf, size_t cap);
 void sockname_unalias(const char *alias);
 /* At the end of the session: the directory goes. */
 void sockname_fini(void);

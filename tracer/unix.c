@@ -93,8 +93,22 @@ static int bind_as(struct task *t, int sock, const char *path)
     return r;
 }
 
+/* The directory that a socket is to be bound in. In the union it is reached also where the way
+ * there is closed to the session, an ordinary user's. */
+static int open_dir(struct call *c, const char *real)
+{
+    struct vnode *node = &c->place.node, *dir = &c->place2.node;
+    int fd = sys_openat(AT_FDCWD, real, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd != -EACCES || !c->place.in_union || c->pending.staged)
+        return fd;
+    size_t len = (size_t)(path_last(node->path, node->len) - node->path);
+    int err = node->fs->ops.descend(node->fs, node->path, len ? len - 1 : 0, dir);
+    return err ? err : node->fs->ops.grab(node->fs, dir);
+}
+
 /* By its last name, from its directory: any path, and the caller needs to reach only that. */
-static int bind_in_place(struct task *t, int sock, const char *dir, const char *name)
+static int bind_in_place(struct task *t, struct call *c, int sock, const char *dir,
+                         const char *name)
 {
     static bool own_cwd;
     if (!own_cwd) {
@@ -102,7 +116,7 @@ static int bind_in_place(struct task *t, int sock, const char *dir, const char *
         own_cwd = true;
     }
     int back = sys_openat(AT_FDCWD, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-    int there = sys_openat(AT_FDCWD, dir, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    int there = open_dir(c, dir);
     int r = there < 0 ? there : 0;
     if (!r && fchdir(there) < 0)
         r = -errno;
@@ -159,7 +173,7 @@ static int bind_real(struct task *t, struct call *c, int sock, const char *real)
     }
     if (r == -ENAMETOOLONG || r == -EACCES || r == -ENOENT) {
         str_copy(address, sizeof(address), name);
-        r = bind_in_place(t, sock, dir, name);
+        r = bind_in_place(t, c, sock, dir, name);
     }
     if (!r)
         sockname_remember(address, c->said);
@@ -217,6 +231,38 @@ static void do_bind(struct task *t, struct call *c)
 /* -- connect and send ----------------------------------------------------------------------------
  */
 
+/* Is the way to the socket, which the program may use in the union, closed to it in the layer? */
+static bool way_closed(struct task *t, struct call *c, const char *real)
+{
+    char dir[PATH_MAX];
+    size_t n = strlen(real);
+    if (!call_may_be_closed(c))
+        return false;
+    memcpy(dir, real, n + 1);
+    dir[path_pop(dir, n)] = '\0';
+    t->who.ops.assume(&t->who);
+    int r = sys_faccessat2(AT_FDCWD, dir, X_OK, AT_EACCESS);
+    t->who.ops.resume(&t->who);
+    return r == -EACCES;
+}
+
+/* Another name for the peer at c->place, or (`real`) a short one: fills *un, its length. */
+static long by_alias(struct task *t, struct call *c, const char *real, struct sockaddr_un *un)
+{
+    const struct session *session = c->view->session;
+    struct vfs *fs = c->view->fs;
+    struct unix_state *s = new_state(t, c);
+    if (!s)
+        return -ENOMEM;
+    int fd = real ? -1 : fs->ops.grab(fs, &c->place.node);
+    int r = real     ? sockname_alias(session, real, s->alias, sizeof(s->alias))
+            : fd < 0 ? fd
+                     : sockname_alias_fd(session, fd, s->alias, sizeof(s->alias));
+    if (fd >= 0)
+        sys_close(fd);
+    return r ? r : sockname_fill(un, s->alias);
+}
+
 /* Resolves the address at `addr` of a peer. 0: the kernel may have it as it is; -errno: refused;
  * length of the address in *un otherwise. */
 static long find_peer(struct task *t, struct call *c, u64 addr, u64 len, struct sockaddr_un *un)
@@ -241,14 +287,10 @@ static long find_peer(struct task *t, struct call *c, u64 addr, u64 len, struct 
     }
     if (r < 0)
         return r;
+    if (p->in_union && way_closed(t, c, real))
+        return by_alias(t, c, NULL, un);
     r = sockname_fill(un, real);
-    if (r != -ENAMETOOLONG)
-        return r;
-    struct unix_state *s = new_state(t, c);
-    if (!s)
-        return -ENOMEM;
-    r = sockname_alias(c->view->session, real, s->alias, sizeof(s->alias));
-    return r ? r : sockname_fill(un, s->alias);
+    return r == -ENAMETOOLONG ? by_alias(t, c, real, un) : r;
 }
 
 static void do_connect(struct task *t, struct call *c)

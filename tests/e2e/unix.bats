@@ -47,3 +47,10 @@ errno ENOENT)
 errno ENOENT)
 EOT
 }
+
+# bats test_tags=user
+@test "sockets work behind a directory closed since" {
+    mkdir -p "$L2/a/run"
+    shows "cd a/run; chmod 600 ..; $PROG/unixsock .; ls" <<<ok
+    chmod 700 "$U/a"
+}
