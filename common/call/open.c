@@ -319,9 +319,13 @@ static int open_for(struct call *c, u64 flags, u64 mode)
     struct vnode *node = &c->place.node;
     bool make = c->pending.active && c->pending.len, wait = !(flags & (O_NONBLOCK | O_PATH));
     const char *name = NULL;
-    if (!c->pending.active && !S_ISREG(node->st.st_mode) && !S_ISDIR(node->st.st_mode) &&
-        !(flags & O_PATH))
-        return -EACCES; /* opening a fifo or a device may wait, and more */
+    if (!c->pending.active && !(flags & O_PATH)) {
+        mode_t kind = node->st.st_mode;
+        if (S_ISSOCK(kind))
+            return -ENXIO;
+        if (S_ISCHR(kind) || S_ISBLK(kind) || (S_ISFIFO(kind) && !(flags & O_NONBLOCK)))
+            return -EACCES; /* opening it may wait, and more */
+    }
     if ((flags & O_NOATIME) && !c->pending.active && access_owner(c->who, &node->st))
         return -EPERM;
     int at = make ? real_dir(c, &name) : node->fs->ops.grab(node->fs, node);

@@ -170,6 +170,21 @@ n"
     [ ! -e "$U/a/b/new" ] && [ ! -f "$U/a/b/c" ]
 }
 
+@test "fifos and sockets are opened behind a directory closed since" {
+    mkfifo "$L1/a/b/p"
+    ops <<'EOT'
+chdir a/b
+mknod s s = ok
+chmod .. 0666 = ok
+%r open p r,nonblock
+%w open p w,nonblock
+write %w x = ok
+read %r = x
+open s rw = ENXIO
+EOT
+    chmod 755 "$U/a"
+}
+
 @test "a removed working directory with an upper part is known by its own name" {
     sh_in 'touch a/n; cd a; rm -r ../a; readlink /proc/self/cwd; cat ../up/x; cat ../up/x/y 2>/dev/null || echo no' >"$T/home/o"
     is "$(cat "$T/home/o")" "$M/a (deleted)
