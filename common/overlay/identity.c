@@ -220,26 +220,6 @@ bool overlay_copy_of(struct overlay *o, const struct vnode *node, const struct s
     return e && !e->gone && e->shown_ino == low->st_ino && e->shown_dev == low->st_dev;
 }
 
-bool overlay_copied_from(struct overlay *o, int fd, struct stat *low)
-{
-    char path[SYS_FD_PATH];
-    struct origin_mark mark;
-    struct stat st;
-    if (sys_fstat(fd, &st) < 0)
-        return false;
-    *low = st;
-    if (carries_mark(st.st_mode) && read_mark(o, sys_fd_path(path, fd), true, &mark)) {
-        low->st_dev = mark.dev;
-        low->st_ino = mark.ino;
-        return true;
-    }
-    const struct origin_entry *e = slot_of(o, st.st_dev, st.st_ino, false);
-    if (!e || !e->shown_ino)
-        return false;
-    low->st_dev = e->shown_dev;
-    low->st_ino = e->shown_ino;
-    return true;
-}
 
 /* The layer that the descriptor's object lies in, -1 where it is none of ours, -ENAMETOOLONG where
  * the kernel cannot say. */
