@@ -167,6 +167,18 @@ static int check_rename(const struct place *from, const struct place *to, u32 fl
     return 0;
 }
 
+/* One of two names of the host's is the mountpoint: busy, but for a move onto itself. */
+static int rename_mountpoint(const struct place *from, const struct place *to, u32 flags)
+{
+    if (!from->exists)
+        return -ENOENT;
+    if ((flags & RENAME_NOREPLACE) && to->exists)
+        return -EEXIST;
+    if ((flags & RENAME_EXCHANGE) && !to->exists)
+        return -ENOENT;
+    return from->in_union && to->in_union ? 0 : -EBUSY;
+}
+
 /* A single name in a directory that was removed: its walk ended there. */
 static bool in_removed(const struct place *p, const char *said)
 {
@@ -209,9 +221,7 @@ void call_rename(struct call *c)
             err = -ENOENT;
     }
     if (!err && !from->parent_in) {
-        /* the mountpoint itself, a name of the host's: busy, but for a move onto itself */
-        bool same = from->in_union && to->in_union;
-        call_done(c, !same ? -EBUSY : flags & RENAME_NOREPLACE ? -EEXIST : 0);
+        call_done(c, rename_mountpoint(from, to, flags));
         return;
     }
     if (!err)

@@ -171,6 +171,19 @@ static void open_removed(struct call *c)
     call_done(c, err ? err : S_ISDIR(st.st_mode) ? -EISDIR : -EEXIST);
 }
 
+/* A name that is to be created, with a slash behind it. */
+static bool ends_in_slash(const char *said)
+{
+    const char *comp;
+    size_t n = 0, next;
+    bool slash = false;
+    while ((next = path_next(&said, &comp)) > 0) {
+        n = is_dot(comp, next) || is_dotdot(comp, next) ? 0 : next;
+        slash = *said == '/';
+    }
+    return n && slash;
+}
+
 static void open_with(struct call *c, u64 flags, u64 resolve)
 {
     if (flags & O_PATH)
@@ -182,8 +195,11 @@ static void open_with(struct call *c, u64 flags, u64 resolve)
         call_done(c, -EINVAL); /* build_open_flags() refuses it without looking */
         return;
     }
-    int err = call_resolve(c, walk_flags_of(flags, resolve));
+    unsigned how = walk_flags_of(flags, resolve);
+    int err = call_resolve(c, how);
     struct place *p = &c->place;
+    if ((flags & O_CREAT) && ends_in_slash(c->said)) /* looked for no further than its directory */
+        err = call_resolve(c, (how & ~WALK_FOLLOW) | WALK_PARENT);
     bool slash = p->slash && p->last == LAST_NAME && p->parent_in;
     if (err && (flags & O_CREAT) &&
         (slash || (err == -ENOTDIR && p->in_union && p->exists && p->slash)))

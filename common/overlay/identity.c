@@ -220,7 +220,6 @@ bool overlay_copy_of(struct overlay *o, const struct vnode *node, const struct s
     return e && !e->gone && e->shown_ino == low->st_ino && e->shown_dev == low->st_dev;
 }
 
-
 /* The layer that the descriptor's object lies in, -1 where it is none of ours, -ENAMETOOLONG where
  * the kernel cannot say. */
 static int layer_of_fd(struct overlay *o, int fd, char *real, size_t cap, const char **rel)

@@ -255,20 +255,25 @@ void op_fstat(void)
     say(" fl=%o", fl & ~0100000);
 }
 
-/* A lower fifo that was removed comes back to its name in kernel overlayfs where it is copied up:
- * nothing is done to such a one that might. */
-bool is_removed_fifo(const struct slot *s)
+/* What was removed is changed by its descriptor in kernel overlayfs by way of its name: a lower fifo
+ * comes back to it, and a directory that has it by now is spoilt by the copy-up that fails. Nothing
+ * is done to such a one that might. */
+bool is_beyond_change(const struct slot *s)
 {
     char path[64], text[PATH_SIZE];
     struct stat st;
-    if (fstat(s->fd, &st) < 0 || !S_ISFIFO(st.st_mode))
+    if (fstat(s->fd, &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISDIR(st.st_mode)))
         return false;
     snprintf(path, sizeof(path), "/proc/self/fd/%d", s->fd);
     ssize_t n = readlink(path, text, sizeof(text) - 1);
     text[n > 0 ? n : 0] = 0;
-    if (!strstr(text, " (deleted)"))
+    char *deleted = strstr(text, " (deleted)");
+    if (!deleted)
         return false;
-    say(" a removed fifo");
+    *deleted = 0;
+    if (S_ISDIR(st.st_mode) && lstat(text, &st) < 0)
+        return false;
+    say(" removed");
     return true;
 }
 
@@ -277,7 +282,7 @@ void op_fchmod(void)
     struct slot *s = pick_any();
     mode_t mode = gen_mode(), dir_mode = gen_dir_mode();
     struct stat st;
-    if (!s || is_removed_fifo(s))
+    if (!s || is_beyond_change(s))
         return;
     if (fstat(s->fd, &st) == 0 && S_ISDIR(st.st_mode))
         mode = dir_mode;
@@ -290,7 +295,7 @@ void op_fchown(void)
     struct slot *s = pick_any();
     uid_t u = gen_owner();
     gid_t g = gen_group();
-    if (!s || is_removed_fifo(s))
+    if (!s || is_beyond_change(s))
         return;
     say(" %d:%d", (int)u, (int)g);
     say_result(fchown(s->fd, u, g));
@@ -321,7 +326,7 @@ void op_futimens(void)
     struct timespec t[2];
     struct slot *s = pick_any();
     gen_times(t);
-    if (!s || is_removed_fifo(s))
+    if (!s || is_beyond_change(s))
         return;
     int ret = futimens(s->fd, t);
     struct stat st;
@@ -345,7 +350,7 @@ void op_fxattr(void)
         name = "user.a";
         flags = 0;
     }
-    if (what >= 2 && is_removed_fifo(s))
+    if (what >= 2 && is_beyond_change(s))
         return;
     if (what == 0) {
         say(" list");
@@ -435,7 +440,7 @@ void op_procfd(void)
         say_errno(errno);
         return;
     }
-    if ((what == 1 || what == 4) && is_removed_fifo(s))
+    if ((what == 1 || what == 4) && is_beyond_change(s))
         return;
     switch (what) {
     case 0: {

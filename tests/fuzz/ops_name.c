@@ -161,6 +161,26 @@ void op_rmtree(void)
     say_result(rmdir(a.path));
 }
 
+/* A rename that fails may have touched the directory of the old name (ext4, where a whiteout was to
+ * be left): its time is set to what both sides can have. */
+static void settle_parent(const struct at *a)
+{
+    char parent[PATH_SIZE];
+    struct timespec times[2] = {{0, UTIME_OMIT}, {1000000, 0}};
+    snprintf(parent, sizeof(parent), "%s", a->path);
+    char *slash = strrchr(parent, '/');
+    while (slash && slash > parent && !slash[1]) {
+        *slash = 0;
+        slash = strrchr(parent, '/');
+    }
+    if (!slash)
+        strcpy(parent, ".");
+    else
+        slash[1] = 0;
+    utimensat(a->dirfd, parent, times, 0);
+    errno = ENOTEMPTY;
+}
+
 void op_rename(void)
 {
     struct at a, b;
@@ -184,6 +204,8 @@ void op_rename(void)
         errno = err == 1 ? EXDEV : err;
     }
     say_result(ret);
+    if (ret < 0 && errno == ENOTEMPTY)
+        settle_parent(&a);
     if (ret == 0) {
         /* A relative source path may have moved along with the cwd: the target tells. */
         watch_end(&w, &b, emulated);
@@ -209,7 +231,7 @@ void op_linkfd(void)
     struct slot *s = pick(0, FILE_SLOTS);
     struct at b;
     gen_at(&b);
-    if (!s || is_removed_fifo(s))
+    if (!s || is_beyond_change(s))
         return;
     char path[64];
     snprintf(path, sizeof(path), "/proc/self/fd/%d", s->fd);
