@@ -70,12 +70,11 @@ static unsigned address_arg(const struct call *c)
 /* Resolves the path in c->said from the program's cwd. */
 static int resolve(struct call *c, unsigned flags)
 {
-    int err = 0;
-    if (c->said[0] != '/')
-        err = walk_base(c->view, c->who, AT_FDCWD, c->base, sizeof(c->base), &c->place);
-    if (err)
-        return err;
-    return walk(c->view, c->who, c->said[0] == '/' ? "/" : c->base, c->said, flags, &c->place);
+    const char *base, *path = c->said;
+    int err = call_start(c, AT_FDCWD, &path, 0, &base, &c->place);
+    if (err > 0) /* a removed directory is there all the same */
+        return flags & WALK_PARENT ? -EADDRINUSE : -ECONNREFUSED;
+    return err ? err : walk(c->view, c->who, base, path, flags, &c->place);
 }
 
 /* -- bind ----------------------------------------------------------------------------------------

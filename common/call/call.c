@@ -144,6 +144,23 @@ static int search_removed(struct call *c, const struct place *place, int dirfd)
     return err;
 }
 
+int call_start(struct call *c, int dirfd, const char **path, unsigned walk_flags, const char **base,
+               struct place *place)
+{
+    *base = "/";
+    if (**path == '/' && !(walk_flags & (WALK_BENEATH | WALK_IN_ROOT)))
+        return 0;
+    *base = c->base;
+    int err = walk_base(c->view, c->who, dirfd, c->base, sizeof(c->base), place);
+    if (err != -ENOENT || !place->removed)
+        return err;
+    err = search_removed(c, place, dirfd);
+    if (err)
+        return err;
+    *path = leave_removed(c, place, *path);
+    return !*path ? -ENOENT : !**path;
+}
+
 /* One (dirfd, path) pair. *by_fd tells whether the object was named by the descriptor alone. */
 static int resolve(struct call *c, int dirfd_arg, int path_arg, unsigned walk_flags, char *said,
                    struct place *place, bool *by_fd, int *fd)
@@ -159,7 +176,6 @@ static int resolve(struct call *c, int dirfd_arg, int path_arg, unsigned walk_fl
     *by_fd = path_arg < 0 || (c->arg[path_arg] == 0 && ((row->traits & SYS_NULL_PATH) || empty_ok));
     if (*by_fd)
         return walk_fd(c->view, c->who, dirfd, place);
-    const char *path = said;
     long n = c->who->ops.read_str(c->who, said, c->arg[path_arg], PATH_MAX);
     if (n < 0)
         return (int)n;
@@ -169,25 +185,12 @@ static int resolve(struct call *c, int dirfd_arg, int path_arg, unsigned walk_fl
         *by_fd = true;
         return walk_fd(c->view, c->who, dirfd, place);
     }
-    const char *base = "/";
-    if (said[0] != '/' || (walk_flags & (WALK_BENEATH | WALK_IN_ROOT))) {
-        int err = walk_base(c->view, c->who, dirfd, c->base, sizeof(c->base), place);
-        bool removed = err == -ENOENT && place->removed;
-        if (removed) {
-            int search = search_removed(c, place, dirfd);
-            if (search)
-                return search;
-            path = leave_removed(c, place, said);
-        }
-        if (err && (!removed || !path))
-            return err;
-        if (!*path) {
-            *by_fd = true;
-            return 0;
-        }
-        base = c->base;
-    }
-    int err = walk(c->view, c->who, base, path, walk_flags, place);
+    const char *base, *path = said;
+    int err = call_start(c, dirfd, &path, walk_flags, &base, place);
+    *by_fd = err > 0;
+    if (err)
+        return err < 0 ? err : 0;
+    err = walk(c->view, c->who, base, path, walk_flags, place);
     if (err && err != -EXDEV && !place->in_union && !place->crossed && !place->removed) {
         place->exists = false;
         place->host_error = err;

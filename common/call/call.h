@@ -107,6 +107,10 @@ void call_outside(struct call *c, bool changes);
 int call_resolve(struct call *c, unsigned walk_flags);
 /* The same for the second path, into c->place2. */
 int call_resolve2(struct call *c, unsigned walk_flags);
+/* Where the walk of *path starts: *base for it, and *path cut short where that leads out of a
+ * removed directory. 0, negative errno, or 1 where it names nothing but the removed directory. */
+int call_start(struct call *c, int dirfd, const char **path, unsigned walk_flags, const char **base,
+               struct place *place);
 /* WALK_FOLLOW or 0 by the row's traits and the call's flags. */
 unsigned call_follow(const struct call *c);
 /* The flags argument of the row as 32 bits, 0 where it has none. */

@@ -54,3 +54,12 @@ EOT
     shows "cd a/run; chmod 600 ..; $PROG/unixsock .; ls" <<<ok
     chmod 700 "$U/a"
 }
+
+@test "sockets are found from a removed working directory too" {
+    mkdir "$L2/run" "$L2/gone"
+    shows "cd gone; rmdir ../gone; $PROG/unixsock ../run; $PROG/unixsock connect ..; $PROG/unixsock connect ." <<'EOT'
+ok
+ECONNREFUSED
+ECONNREFUSED
+EOT
+}
