@@ -31,7 +31,7 @@ struct slot {
 struct move {
     struct ident from;
     struct ident to;
-    char path[256];
+    char path[256], old[256];
 };
 
 /* Shared by the processes of one run. */
@@ -93,5 +93,6 @@ int walk(const char *root, const char *skip);
 int emulate_rename(int olddir, const char *old, int newdir, const char *new, unsigned flags);
 void follow_moves(void);
 void leave_upwards(int dirfd, const char *path);
+void left_name(const char *text);
 
 #endif

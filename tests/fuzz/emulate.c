@@ -28,7 +28,7 @@ static void copy_xattrs(const char *from, const char *to)
     }
 }
 
-static void record_move(struct ident from, const char *to)
+static void record_move(struct ident from, const char *old, const char *to)
 {
     struct stat st;
     if (act.shared->moves == MAX_MOVES || stat(to, &st) < 0) {
@@ -39,6 +39,7 @@ static void record_move(struct ident from, const char *to)
     m->from = from;
     m->to = ident_of(&st);
     snprintf(m->path, sizeof(m->path), "%s", to);
+    snprintf(m->old, sizeof(m->old), "%s", old);
 }
 
 /* Brings this process's descriptors and cwd over to the copies made since the last call. */
@@ -85,6 +86,19 @@ void leave_upwards(int dirfd, const char *path)
         return;
     for (unsigned i = 0; i < act.shared->moves; i++) {
         if (same_ident(ident_of(&up), act.shared->move[i].from))
+            act.shared->emulation_failed = true;
+    }
+}
+
+/* So do the names that such an object and what is below it go by. */
+void left_name(const char *text)
+{
+    if (!act.emulate || !strstr(text, " (deleted)"))
+        return;
+    for (unsigned i = 0; i < act.shared->moves; i++) {
+        const char *old = act.shared->move[i].old;
+        size_t n = strlen(old);
+        if (!strncmp(text, old, n) && text[n] == '/')
             act.shared->emulation_failed = true;
     }
 }
@@ -145,7 +159,7 @@ static int move_dir(const char *from, const char *to)
     struct timespec times[2] = {st.st_atim, st.st_mtim};
     if (chown(to, st.st_uid, st.st_gid) < 0 || utimensat(AT_FDCWD, to, times, 0) < 0)
         return -1;
-    record_move(ident_of(&st), to);
+    record_move(ident_of(&st), from, to);
     follow_moves();
     if (chmod(to, st.st_mode & 07777) < 0)
         return -1;
@@ -229,7 +243,10 @@ int emulate_rename(int olddir, const char *old, int newdir, const char *new, uns
     struct stat sa, sb;
     if (absolute(olddir, old, a) < 0 || absolute(newdir, new, b) < 0 || !inside(a) || !inside(b))
         return 1;
+    errno = 0;
     bool dir_a = lstat(a, &sa) == 0 && S_ISDIR(sa.st_mode);
+    if (!dir_a && errno == EACCES) /* the way from the root is closed */
+        act.shared->emulation_failed = true;
     bool dir_b = lstat(b, &sb) == 0 && S_ISDIR(sb.st_mode);
     if (!dir_a && !((flags & EXCHANGE) && dir_b))
         return 1;

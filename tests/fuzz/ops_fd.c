@@ -454,6 +454,7 @@ void op_procfd(void)
         /* The name of an O_TMPFILE is the filesystem's own. */
         if (strstr(text, "/#"))
             strcpy(text, "tmpfile");
+        left_name(text);
         say(" ");
         say_path(text);
         break;

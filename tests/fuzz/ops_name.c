@@ -488,6 +488,7 @@ void op_getcwd(void)
     settle_cwd();
     ssize_t n = readlink("/proc/self/cwd", text, sizeof(text) - 1);
     text[n > 0 ? n : 0] = 0;
+    left_name(text);
     say(" proc=");
     say_path(text);
 }
