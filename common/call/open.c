@@ -136,8 +136,10 @@ static void open_existing(struct call *c, u64 flags)
     }
     if (regular && node->top != 0)
         fs->ops.opened(fs, &node->st);
-    /* A path that is its own real path needs no other word: mountpoint and lower are the same. */
-    if (!c->place.crossed && !(flags & O_CREAT) && str_eq(c->real, c->said)) {
+    /* A path that is its own real path needs no other word: mountpoint and lower are the same. But
+     * the way there may be open in the union only. */
+    if (!c->place.crossed && !(flags & O_CREAT) && str_eq(c->real, c->said) &&
+        !call_may_be_closed(c)) {
         call_pass(c);
         return;
     }

@@ -36,6 +36,20 @@ EOT
     is "$(cat "$U/src/new")" n
 }
 
+# bats test_tags=root
+@test "the mountpoint is the lower: what its own directories close may be open in the union" {
+    MOUNT=$L1 LOWER=$L1
+    mkdir "$L1/src/deep" && chmod 700 "$L1/src"
+    ops <<EOT
+chmod src 755 = ok
+seteuid 12345
+cat $L1/src/main = m
+ls $L1/src/deep = ""
+chdir $L1/src/deep = ok
+cat ../main = m
+EOT
+}
+
 @test "the mountpoint is one of two lowers" {
     MOUNT=$L1 LOWER=$L1:$L2
     shows 'cat f g; echo; mv g h; ls' <<'EOT'
