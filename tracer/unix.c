@@ -277,7 +277,7 @@ static long find_peer(struct task *t, struct call *c, u64 addr, u64 len, struct 
         real = p->path;
     } else if (!r && !p->exists) {
         r = -ENOENT;
-    } else if (!r && p->node.top != 0) {
+    } else if (!r && (p->node.top != 0 || !S_ISSOCK(p->node.st.st_mode))) {
         /* A socket of a lower is a name only, whoever listens at it (kernel overlayfs). */
         r = p->node.fs->ops.permission(p->node.fs, c->who, &p->node, W_OK);
         r = r ? r : -ECONNREFUSED;

@@ -69,6 +69,34 @@ int call_grab(struct call *c)
     return c->remains ? fs->ops.remains(fs, &c->place.node.st) : fs->ops.grab(fs, &c->place.node);
 }
 
+/* A chown takes set-id bits away, even where it changes no owner: a change of mode, which is the
+ * owner's. */
+static bool drops_set_id(const struct stat *st, struct call *c)
+{
+    mode_t mode = st->st_mode;
+    if (S_ISDIR(mode) || !(mode & (S_ISUID | S_ISGID)))
+        return false;
+    return (mode & (S_ISUID | S_IXGRP)) || !(cred_in_group(c->who->ops.cred(c->who), st->st_gid) ||
+                                             caller_capable(c->who, CAP_FSETID_BIT));
+}
+
+/* setattr_prepare(9): who may give a file to whom. */
+static int may_chown(struct call *c, const struct stat *st)
+{
+    u32 uid = (u32)c->arg[c->row->aux], gid = (u32)c->arg[c->row->aux + 1];
+    const struct cred *cred = c->who->ops.cred(c->who);
+    if (drops_set_id(st, c) && access_owner(c->who, st))
+        return -EPERM;
+    if ((cred->caps >> CAP_CHOWN_BIT) & 1)
+        return 0;
+    if (uid != (u32)-1 && (cred->fsuid != st->st_uid || uid != st->st_uid))
+        return -EPERM;
+    if (gid != (u32)-1 &&
+        (cred->fsuid != st->st_uid || (gid != st->st_gid && !cred_in_group(cred, gid))))
+        return -EPERM;
+    return 0;
+}
+
 /* A removed lower object, by descriptor: it can never be copied up. Who may not change it hears
  * that first. */
 static enum change_target change_removed(struct call *c)
@@ -78,6 +106,9 @@ static enum change_target change_removed(struct call *c)
         return CHANGE_PLACE;
     bool owners = c->row->handler == CALL_CHMOD || c->row->handler == CALL_UTIMES;
     if (owners && c->who->ops.fd_stat(c->who, c->fd, &st) == 0 && access_owner(c->who, &st))
+        call_done(c, -EPERM);
+    else if (c->row->handler == CALL_CHOWN && c->who->ops.fd_stat(c->who, c->fd, &st) == 0 &&
+             may_chown(c, &st))
         call_done(c, -EPERM);
     else
         call_done(c, -EEXIST);
@@ -152,40 +183,12 @@ void call_chmod(struct call *c)
     call_done(c, fd < 0 ? fd : err);
 }
 
-/* A chown takes set-id bits away, even where it changes no owner: a change of mode, which is the
- * owner's. */
-static bool drops_set_id(const struct stat *st, struct call *c)
-{
-    mode_t mode = st->st_mode;
-    if (S_ISDIR(mode) || !(mode & (S_ISUID | S_ISGID)))
-        return false;
-    return (mode & (S_ISUID | S_IXGRP)) || !(cred_in_group(c->who->ops.cred(c->who), st->st_gid) ||
-                                             caller_capable(c->who, CAP_FSETID_BIT));
-}
-
-/* setattr_prepare(9): who may give a file to whom. */
-static int may_chown(struct call *c, u32 uid, u32 gid)
-{
-    const struct stat *st = &c->place.node.st;
-    const struct cred *cred = c->who->ops.cred(c->who);
-    if (drops_set_id(st, c) && access_owner(c->who, st))
-        return -EPERM;
-    if ((cred->caps >> CAP_CHOWN_BIT) & 1)
-        return 0;
-    if (uid != (u32)-1 && (cred->fsuid != st->st_uid || uid != st->st_uid))
-        return -EPERM;
-    if (gid != (u32)-1 &&
-        (cred->fsuid != st->st_uid || (gid != st->st_gid && !cred_in_group(cred, gid))))
-        return -EPERM;
-    return 0;
-}
-
 void call_chown(struct call *c)
 {
     u32 uid = (u32)c->arg[c->row->aux], gid = (u32)c->arg[c->row->aux + 1];
     if (call_target(c, call_follow(c)) == CHANGE_DONE)
         return;
-    int err = may_chown(c, uid, gid);
+    int err = may_chown(c, &c->place.node.st);
     int fd = err ? err : call_grab_upper(c, SIZE_MAX);
     if (fd >= 0) {
         c->who->ops.assume(c->who);

@@ -148,8 +148,8 @@ int call_start(struct call *c, int dirfd, const char **path, unsigned walk_flags
                struct place *place)
 {
     *base = "/";
-    if (**path == '/' && !(walk_flags & (WALK_BENEATH | WALK_IN_ROOT)))
-        return 0;
+    if (**path == '/' && !(walk_flags & WALK_IN_ROOT))
+        return walk_flags & WALK_BENEATH ? -EXDEV : 0; /* whatever the descriptor is */
     *base = c->base;
     int err = walk_base(c->view, c->who, dirfd, c->base, sizeof(c->base), place);
     if (err != -ENOENT || !place->removed)

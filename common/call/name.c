@@ -62,19 +62,33 @@ void call_symlink(struct call *c)
         call_done(c, node->fs->ops.symlink(node->fs, c->who, node, c->said2));
 }
 
+/* May names of the host's directory be changed in which this place is one? 0 or -EACCES. */
+static int may_change_outside(struct call *c, const struct place *p)
+{
+    char dir[VPATH_MAX];
+    memcpy(dir, p->path, p->len + 1);
+    path_pop(dir, p->len);
+    c->who->ops.assume(c->who);
+    int r = sys_faccessat2(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS);
+    c->who->ops.resume(c->who);
+    return r == -EACCES ? r : 0;
+}
+
 /* The mountpoint is a name of the host's directory above it, and busy. */
 static int remove_mountpoint(struct call *c, bool dir)
 {
     if (!dir && c->place.slash)
         return -EISDIR; /* told by the path alone */
-    memcpy(c->said2, c->place.path, c->place.len + 1);
-    path_pop(c->said2, c->place.len);
-    c->who->ops.assume(c->who);
-    int r = sys_faccessat2(AT_FDCWD, c->said2, W_OK | X_OK, AT_EACCESS);
-    c->who->ops.resume(c->who);
-    if (r == -EACCES)
-        return r;
-    return dir ? -EBUSY : -EISDIR;
+    int r = may_change_outside(c, &c->place);
+    return r ? r : dir ? -EBUSY : -EISDIR;
+}
+
+/* "." or ".." of a directory of the host's, reached through the union: told by the path alone. */
+static bool ends_in_dots(const struct place *p)
+{
+    struct stat st;
+    return p->crossed && (p->last == LAST_DOT || p->last == LAST_DOTDOT) &&
+           sys_fstatat(AT_FDCWD, p->path, &st, 0) == 0;
 }
 
 void call_unlink(struct call *c)
@@ -88,7 +102,7 @@ void call_unlink(struct call *c)
     int err = call_resolve(c, WALK_PARENT);
     struct place *p = &c->place;
     struct vnode *node = &p->node;
-    if (!err && !p->in_union && !p->parent_in) {
+    if (!err && !p->in_union && !p->parent_in && !ends_in_dots(p)) {
         call_outside(c, true);
         return;
     }
@@ -168,15 +182,20 @@ static int check_rename(const struct place *from, const struct place *to, u32 fl
 }
 
 /* One of two names of the host's is the mountpoint: busy, but for a move onto itself. */
-static int rename_mountpoint(const struct place *from, const struct place *to, u32 flags)
+static int rename_mountpoint(struct call *c, u32 flags)
 {
+    const struct place *from = &c->place, *to = &c->place2;
     if (!from->exists)
         return -ENOENT;
     if ((flags & RENAME_NOREPLACE) && to->exists)
         return -EEXIST;
     if ((flags & RENAME_EXCHANGE) && !to->exists)
         return -ENOENT;
-    return from->in_union && to->in_union ? 0 : -EBUSY;
+    if (from->in_union && to->in_union)
+        return 0;
+    int err = may_change_outside(c, from);
+    err = err ? err : may_change_outside(c, to);
+    return err ? err : -EBUSY;
 }
 
 /* A single name in a directory that was removed: its walk ended there. */
@@ -184,6 +203,8 @@ static bool in_removed(const struct place *p, const char *said)
 {
     const char *comp;
     size_t n = path_next(&said, &comp);
+    while (*said == '/')
+        said++;
     return p->removed && !p->exists && n && !is_dot(comp, n) && !is_dotdot(comp, n) && !*said;
 }
 
@@ -221,7 +242,7 @@ void call_rename(struct call *c)
             err = -ENOENT;
     }
     if (!err && !from->parent_in) {
-        call_done(c, rename_mountpoint(from, to, flags));
+        call_done(c, rename_mountpoint(c, flags));
         return;
     }
     if (!err)
@@ -267,7 +288,7 @@ void call_link(struct call *c)
     if (!err)
         err = call_resolve2(c, WALK_PARENT);
     if (!err && from->in_union && !to->in_union)
-        err = to->host_error;
+        err = outside_error(to);
     if (err) {
         call_done(c, err);
         return;

@@ -316,7 +316,7 @@ static int host_dir(struct steps *w)
 static int enter_union(struct steps *w)
 {
     struct place *at = w->at;
-    if (w->flags & WALK_NO_XDEV)
+    if ((w->flags & WALK_NO_XDEV) && !(w->last && (w->flags & WALK_PARENT)))
         return -EXDEV;
     at->in_union = true;
     w->native = false;
