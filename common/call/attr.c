@@ -283,8 +283,10 @@ void call_truncate(struct call *c)
         call_outside(c, true);
         return;
     }
-    if (!err && !c->place.exists)
-        err = -ENOENT;
+    if (!err && !c->place.exists && !call_remains(c))
+        err = c->by_fd && c->who->ops.fd_stat(c->who, c->fd, &st) == 0 && S_ISDIR(st.st_mode)
+                  ? -EISDIR
+                  : -ENOENT;
     else if (!err && vnode_is_dir(node))
         err = -EISDIR;
     else if (!err && !S_ISREG(node->st.st_mode))

@@ -98,6 +98,8 @@ unsigned call_follow(const struct call *c)
     return follow ? WALK_FOLLOW : 0;
 }
 
+static const char up_alone[] = "."; /* what is left of "..", said of a removed directory */
+
 /* The way on from a directory that was removed (`place` says where it was): to itself, which only
  * its descriptor names, or up. The new rest of the path, with the new base in c->base; NULL where
  * there is no way. */
@@ -115,7 +117,7 @@ static const char *leave_removed(struct call *c, const struct place *place, cons
         path_pop(c->base, place->len);
     while (*path == '/')
         path++;
-    return n ? *path ? path : "." : "";
+    return n ? *path ? path : up_alone : "";
 }
 
 /* Whatever is looked up in it, a removed directory has to be one that the caller may search. */
@@ -188,9 +190,15 @@ static int resolve(struct call *c, int dirfd_arg, int path_arg, unsigned walk_fl
     const char *base, *path = said;
     int err = call_start(c, dirfd, &path, walk_flags, &base, place);
     *by_fd = err > 0;
+    if (err > 0) {
+        place->parent_in = true;
+        place->last = LAST_DOT;
+    }
     if (err)
         return err < 0 ? err : 0;
     err = walk(c->view, c->who, base, path, walk_flags, place);
+    if (path == up_alone && place->last == LAST_DOT)
+        place->last = LAST_DOTDOT;
     if (err && err != -EXDEV && !place->in_union && !place->crossed && !place->removed) {
         place->exists = false;
         place->host_error = err;
@@ -309,7 +317,7 @@ void call_dispatch(struct call *c)
         call_chdir(c);
         break;
     case CALL_FCHDIR:
-        call_pass(c); /* a real directory stands for every directory of the union */
+        call_fchdir(c);
         break;
     case CALL_GETCWD:
         call_getcwd(c);

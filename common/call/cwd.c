@@ -32,6 +32,21 @@ void call_chdir_settle(struct call *c, long result)
         c->give_fd = node->fs->ops.grab(node->fs, node);
 }
 
+/* A real directory stands for every directory of the union, but an older one may be open still to
+ * whom its copy is closed. */
+void call_fchdir(struct call *c)
+{
+    struct place *p = &c->place;
+    int err = 0;
+    if (call_may_be_closed(c) && walk_fd(c->view, c->who, (int)c->arg[0], p) == 0 && p->in_union &&
+        p->exists && p->fd_layer > 0 && vnode_is_dir(&p->node))
+        err = p->node.fs->ops.permission(p->node.fs, c->who, &p->node, X_OK);
+    if (err)
+        call_done(c, err);
+    else
+        call_pass(c);
+}
+
 /* getcwd(2), the system call: the length with the NUL. */
 void call_getcwd(struct call *c)
 {

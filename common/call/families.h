@@ -16,6 +16,7 @@ void call_statfs(struct call *c);
 /* link text and working directory: cwd.c */
 void call_readlink(struct call *c);
 void call_chdir(struct call *c);
+void call_fchdir(struct call *c);
 void call_chdir_settle(struct call *c, long result);
 void call_getcwd(struct call *c);
 void call_chroot(struct call *c);

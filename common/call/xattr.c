@@ -262,6 +262,9 @@ static void set_or_remove(struct call *c, bool set)
     if (removed) {
         if (err >= 0 && !known_namespace(name))
             call_done(c, -EOPNOTSUPP);
+        else if (err >= 0 && str_starts(name, "trusted.") &&
+                 !caller_capable(c->who, CAP_SYS_ADMIN_BIT))
+            call_done(c, -EPERM);
         else if (err >= 0 && !set && !has_by_fd(c, name))
             call_done(c, -ENODATA);
         return;

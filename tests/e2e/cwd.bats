@@ -58,6 +58,39 @@ getcwd = $M
 EOT
 }
 
+@test "the last word of a path in a removed cwd" {
+    ops <<EOT
+chdir gone
+rmdir ../gone = ok
+rmdir . = EINVAL
+rmdir .. = ENOTEMPTY
+rmdir ../ = ENOTEMPTY
+unlink . = EISDIR
+mkdir . = EEXIST
+mkdir .. = EEXIST
+rename . $M/x = EBUSY
+rename $M/up . = EBUSY
+rename $M/up x = ENOENT
+rename $M/up x/ = ENOENT
+rename $M x/ = EXDEV
+link $M/up/x . = EEXIST
+truncate . 3 = EISDIR
+stat ./. = ok
+EOT
+}
+
+# bats test_tags=user
+@test "fchdir to a directory that was closed since" {
+    ops <<EOT
+%d open a/b r,dir
+chmod a/b 600 = ok
+fchdir %d = EACCES
+chmod a/b 700 = ok
+fchdir %d = ok
+getcwd = $M/a/b
+EOT
+}
+
 @test "a removed cwd does not live again with its name" {
     ops <<'EOT'
 chdir gone
