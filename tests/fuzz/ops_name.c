@@ -364,7 +364,8 @@ void op_xattr(void)
     int flags = chance(70) ? 0 : 1 + rnd(2);
     struct stat st;
     /* The kernel breaks a hard link even where setting then fails. */
-    if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode) && st.st_nlink > 1) {
+    if ((follow ? stat(path, &st) : lstat(path, &st)) == 0 && !S_ISDIR(st.st_mode) &&
+        st.st_nlink > 1) {
         name = "user.a";
         flags = 0;
     }
