@@ -74,8 +74,23 @@ static void open_new(struct call *c, u64 flags, bool tmpfile)
     c->settle = true;
 }
 
+/* may_create_in_sticky() for an existing link that is not followed: in a sticky directory that all
+ * may write, it has to be the caller's own or that of the directory's owner. */
+static bool sticky_refuses(struct call *c)
+{
+    const struct vnode *node = &c->place.node;
+    const mode_t open_to_all = S_ISVTX | S_IWOTH;
+    struct vnode *dir = &c->place2.node;
+    char path[VPATH_MAX];
+    memcpy(path, node->path, node->len + 1);
+    size_t len = path_pop(path, node->len);
+    return node->fs->ops.descend(node->fs, path, len, dir) == 0 && vnode_exists(dir) &&
+           (dir->st.st_mode & open_to_all) == open_to_all && node->st.st_uid != dir->st.st_uid &&
+           node->st.st_uid != c->who->ops.cred(c->who)->fsuid;
+}
+
 /* What the kernel would say before it looks at permissions; 0 = go on. */
-static int check_kind(const struct call *c, u64 flags)
+static int check_kind(struct call *c, u64 flags)
 {
     const struct place *p = &c->place;
     mode_t mode = p->node.st.st_mode;
@@ -87,7 +102,9 @@ static int check_kind(const struct call *c, u64 flags)
     if (S_ISLNK(mode)) {
         if (flags & O_DIRECTORY)
             return -ENOTDIR;
-        return flags & O_PATH ? 0 : -ELOOP;
+        if (flags & O_PATH)
+            return 0;
+        return (flags & O_CREAT) && sticky_refuses(c) ? -EACCES : -ELOOP;
     }
     if (S_ISDIR(mode)) {
         if (flags & O_PATH)

@@ -96,6 +96,8 @@ int copy_data(int in, int out, const struct stat *st, u64 size);
 /* Copies all xattrs that are the program's own from one object to the other (paths of
  * descriptors), ACLs included; takes away ACLs that the copy inherited from where it was made. */
 int copy_xattrs(const char *from, const char *to, bool dir);
+/* The ACLs of a directory alone, which can be read whatever its mode. */
+int copy_acls(const char *from, const char *to);
 
 /* -- copyup.c
  * --------------------------------------------------------------------------------------- */

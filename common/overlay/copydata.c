@@ -163,3 +163,17 @@ int copy_xattrs(const char *from, const char *to, bool dir)
         sys_removexattr(to, ACL_DEFAULT);
     return 0;
 }
+
+int copy_acls(const char *from, const char *to)
+{
+    const char *const names[] = {ACL_DEFAULT, ACL_ACCESS};
+    char *value = sys_map(XATTR_VALUE);
+    int r = value ? 0 : -ENOMEM;
+    for (unsigned i = 0; r == 0 && i < 2; i++) {
+        sys_removexattr(to, names[i]);
+        r = copy_one(from, to, names[i], value);
+    }
+    if (value)
+        sys_unmap(value, XATTR_VALUE);
+    return r;
+}

@@ -32,7 +32,7 @@ int overlay_nursery(struct overlay *o, int dir_fd, char *name, size_t cap)
     if (r == -EPERM && o->s->uid != 0)
         r = 0; /* a group that an ordinary user is not in: the new object gets his own */
     if (r == 0)
-        r = copy_xattrs(sys_fd_path(from, dir_fd), sys_fd_path(to, fd), true);
+        r = copy_acls(sys_fd_path(from, dir_fd), sys_fd_path(to, fd));
     if (r == 0)
         r = sys_fchmod(fd, st.st_mode & 07777);
     if (r < 0) {

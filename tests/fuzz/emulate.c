@@ -88,6 +88,14 @@ void leave_upwards(int dirfd, const char *path)
         if (same_ident(ident_of(&up), act.shared->move[i].from))
             act.shared->emulation_failed = true;
     }
+    int fd = openat(dirfd, "..", O_PATH | O_DIRECTORY);
+    snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+    n = readlink(proc, text, sizeof(text) - 1);
+    text[n > 0 ? n : 0] = 0;
+    if (strstr(text, " (deleted)")) /* up-from-removed */
+        act.shared->emulation_failed = true;
+    if (fd >= 0)
+        close(fd);
 }
 
 /* So do the names that such an object and what is below it go by. */
