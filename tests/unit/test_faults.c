@@ -4,6 +4,7 @@
  * originals are linked in as well. */
 #define copy_data             hooked_copy_data
 #define copy_xattrs           hooked_copy_xattrs
+#define copy_acls             hooked_copy_acls
 #define overlay_copy_up_tree  hooked_overlay_copy_up_tree
 #define keep_identity         hooked_keep_identity
 #define mark_impure           hooked_mark_impure
