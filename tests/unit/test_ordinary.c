@@ -12,7 +12,7 @@ static const char LAYERS[] =
     "chmod 500 l1/shut; chmod 555 l2/t/a l1/t/a; setfacl -m u:1000:rx -d -m u:1000:rwx l1/t/a; "
     "setfattr -n user.k -v w l1/t/a; chmod 555 l1/t/a; ln -s x l1/d/s; mkfifo l1/d/p; touch "
     "u/own/f;"
-    "mkdir -p l1/half/in u/half; "
+    "mkdir -p l1/half/in u/half l1/blind; echo 8 > l1/blind/f; setfattr -n user.k -v w l1/blind; "
     "setfattr -n user.a -v b l1/d/f; setfacl -m u:7:r l2/d/g; chmod 2755 l1/d/e" MINE
     "; chmod 666 u/half";
 
@@ -51,7 +51,9 @@ static void test_changes(void **state UNUSED)
                 "rmdir closed/sub", "mkdir closed/sub 711", "create closed/sub/k 600",
                 "symlink q d/q", "tmpfile d d/tmp", "mknod d/dev 20600 1 3",
                 "mknod d/fifo 10600 0 0", "mkdir d/blind 311", "create d/blind/f 600",
-                "rmdir d/blind", "rename d/blind d/sees 0", "unlink d/sees/f", "rmdir d/sees");
+                "rmdir d/blind", "rename d/blind d/sees 0", "unlink d/sees/f", "rmdir d/sees",
+                "chmod blind 311", "unlink blind/f", "create blind/f 600", "unlink blind/f",
+                "mkdir blind/f 755");
         lab_close(&lab);
     }
 }
