@@ -101,23 +101,28 @@ unsigned call_follow(const struct call *c)
 static const char up_alone[] = "."; /* what is left of "..", said of a removed directory */
 
 /* The way on from a directory that was removed (`place` says where it was): to itself, which only
- * its descriptor names, or up. The new rest of the path, with the new base in c->base; NULL where
- * there is no way. */
-static const char *leave_removed(struct call *c, const struct place *place, const char *path)
+ * its descriptor names (1), or up (0): the new rest of the path, with the new base in c->base. */
+static int leave_removed(struct call *c, const struct place *place, unsigned walk_flags,
+                         const char **path)
 {
     const char *comp;
     size_t n;
     do {
-        n = path_next(&path, &comp);
-    } while (is_dot(comp, n));
-    if (n && !is_dotdot(comp, n))
-        return NULL;
+        n = path_next(path, &comp);
+    } while (is_dot(comp, n) || ((walk_flags & WALK_IN_ROOT) && is_dotdot(comp, n)));
+    if (!n)
+        return 1;
+    if (!is_dotdot(comp, n))
+        return -ENOENT;
+    if (walk_flags & WALK_BENEATH)
+        return -EXDEV;
     memcpy(c->base, place->path, place->len + 1);
-    if (n)
-        path_pop(c->base, place->len);
-    while (*path == '/')
-        path++;
-    return n ? *path ? path : up_alone : "";
+    path_pop(c->base, place->len);
+    while (**path == '/')
+        (*path)++;
+    if (!**path)
+        *path = up_alone;
+    return 0;
 }
 
 /* Whatever is looked up in it, a removed directory has to be one that the caller may search. */
@@ -157,10 +162,7 @@ int call_start(struct call *c, int dirfd, const char **path, unsigned walk_flags
     if (err != -ENOENT || !place->removed)
         return err;
     err = search_removed(c, place, dirfd);
-    if (err)
-        return err;
-    *path = leave_removed(c, place, *path);
-    return !*path ? -ENOENT : !**path;
+    return err ? err : leave_removed(c, place, walk_flags, path);
 }
 
 /* One (dirfd, path) pair. *by_fd tells whether the object was named by the descriptor alone. */

@@ -203,6 +203,21 @@ static bool ends_in_slash(const char *said)
     return n && slash;
 }
 
+/* A removed directory, which only its descriptor names: to be opened once more. */
+static void open_removed_dir(struct call *c, u64 flags)
+{
+    if (flags & O_PATH)
+        call_pass(c);
+    else if (flags & O_CREAT)
+        call_done(c, flags & O_EXCL ? -EEXIST : -EISDIR);
+    else if ((flags & O_TMPFILE) == O_TMPFILE)
+        call_done(c, -ENOENT);
+    else if (wants_write(flags))
+        call_done(c, -EISDIR);
+    else
+        call_pass(c);
+}
+
 static void open_with(struct call *c, u64 flags, u64 resolve)
 {
     if (flags & O_PATH)
@@ -238,7 +253,9 @@ static void open_with(struct call *c, u64 flags, u64 resolve)
         call_done(c, -EAGAIN);
         return;
     }
-    if (p->exists) {
+    if (c->by_fd && p->removed) {
+        open_removed_dir(c, flags);
+    } else if (p->exists) {
         open_existing(c, flags);
     } else if (!(flags & O_CREAT)) {
         call_done(c, -ENOENT);

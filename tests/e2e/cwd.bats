@@ -76,6 +76,18 @@ rename $M x/ = EXDEV
 link $M/up/x . = EEXIST
 truncate . 3 = EISDIR
 stat ./. = ok
+open . rw = EISDIR
+open . r,creat = EISDIR
+%d open . r,dir
+fid %d = ?
+%p open ./ path
+statat %d .. = ok
+statat %p up = ENOENT
+openat2 cwd $M/up/x r beneath = EXDEV
+openat2 cwd x r beneath = ENOENT
+openat2 cwd .. path beneath = EXDEV
+openat2 cwd ../up path inroot = ENOENT
+openat2 cwd /.. path inroot = ok
 EOT
 }
 
