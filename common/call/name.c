@@ -287,7 +287,7 @@ void call_link(struct call *c)
         err = from->host_error ? from->host_error : -ENOENT; /* the source is looked at first */
     if (!err)
         err = call_resolve2(c, WALK_PARENT);
-    if (!err && from->in_union && !to->in_union)
+    if (!err && (from->in_union || from->removed) && !to->in_union)
         err = outside_error(to);
     if (err) {
         call_done(c, err);

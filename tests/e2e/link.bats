@@ -67,6 +67,15 @@ cat f3 = low
 EOT
 }
 
+@test "a link to a name outside" {
+    ops <<'EOT'
+link f ../x = EXDEV
+link f ../nope/x = ENOENT
+%f open f r
+linkat %f "" cwd ../nope/x empty = ENOENT
+EOT
+}
+
 @test "links by descriptor" {
     ops <<'EOT'
 %d open d r,dir
