@@ -105,13 +105,10 @@ static enum change_target change_removed(struct call *c)
     if (call_remains(c))
         return CHANGE_PLACE;
     bool owners = c->row->handler == CALL_CHMOD || c->row->handler == CALL_UTIMES;
-    if (owners && c->who->ops.fd_stat(c->who, c->fd, &st) == 0 && access_owner(c->who, &st))
-        call_done(c, -EPERM);
-    else if (c->row->handler == CALL_CHOWN && c->who->ops.fd_stat(c->who, c->fd, &st) == 0 &&
-             may_chown(c, &st))
-        call_done(c, -EPERM);
-    else
-        call_done(c, -EEXIST);
+    bool refused = c->who->ops.fd_stat(c->who, c->fd, &st) == 0 &&
+                   ((owners && access_owner(c->who, &st)) ||
+                    (c->row->handler == CALL_CHOWN && may_chown(c, &st)));
+    call_done(c, refused ? -EPERM : -EEXIST);
     return CHANGE_DONE;
 }
 

@@ -206,14 +206,15 @@ static bool ends_in_slash(const char *said)
 /* A removed directory, which only its descriptor names: to be opened once more. */
 static void open_removed_dir(struct call *c, u64 flags)
 {
-    if (flags & O_PATH)
-        call_pass(c);
-    else if (flags & O_CREAT)
-        call_done(c, flags & O_EXCL ? -EEXIST : -EISDIR);
+    int err = 0;
+    if (flags & O_CREAT) /* O_PATH takes the others away */
+        err = flags & O_EXCL ? -EEXIST : -EISDIR;
     else if ((flags & O_TMPFILE) == O_TMPFILE)
-        call_done(c, -ENOENT);
+        err = -ENOENT;
     else if (wants_write(flags))
-        call_done(c, -EISDIR);
+        err = -EISDIR;
+    if (err)
+        call_done(c, err);
     else
         call_pass(c);
 }

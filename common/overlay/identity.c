@@ -186,7 +186,7 @@ bool overlay_copied_from(struct overlay *o, int fd, struct stat *low)
 {
     char path[SYS_FD_PATH];
     struct origin_mark mark;
-    struct stat st;
+    struct stat st = {0};
     if (sys_fstat(fd, &st) < 0)
         return false;
     *low = st;
