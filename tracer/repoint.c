@@ -226,12 +226,11 @@ int repoint(struct task *t, long *nr, u64 arg[6])
 static int twin_here(struct task *t, int fd)
 {
     static struct twin w;
-    char path[SYS_FD_PATH];
     int err = look_at_twin(t, fd, &w);
     if (err)
         return err;
     int twin = w.real[0] ? sys_openat(AT_FDCWD, w.real, w.flags, 0) : -EACCES;
-    if (twin == -EACCES) { /* removed, or behind a directory that an ordinary user closed */
+    if (twin == -EACCES) { /* removed, or closed by an ordinary user, it or a directory above */
         struct vnode *node = &w.place.node;
         struct stat st;
         int copy =
@@ -240,7 +239,7 @@ static int twin_here(struct task *t, int fd)
             copy = overlay_remains(&sup.overlay->vfs, &st);
         if (copy < 0)
             return copy;
-        twin = sys_openat(AT_FDCWD, sys_fd_path(path, copy), w.flags & ~O_NOFOLLOW, 0);
+        twin = overlay_open_closed(sup.overlay, copy, w.flags & ~O_NOFOLLOW);
         close(copy);
     }
     if (twin >= 0 && w.pos > 0)

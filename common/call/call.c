@@ -227,6 +227,15 @@ static void name_by_fd(struct call *c)
     walk_fd(c->view, c->who, c->fd, place);
 }
 
+bool call_in_removed(const struct place *p, const char *said)
+{
+    const char *comp;
+    size_t n = path_next(&said, &comp);
+    while (*said == '/')
+        said++;
+    return p->removed && !p->exists && n && !is_dot(comp, n) && !is_dotdot(comp, n) && !*said;
+}
+
 int call_resolve(struct call *c, unsigned walk_flags)
 {
     int err =

@@ -198,16 +198,6 @@ static int rename_mountpoint(struct call *c, u32 flags)
     return err ? err : -EBUSY;
 }
 
-/* A single name in a directory that was removed: its walk ended there. */
-static bool in_removed(const struct place *p, const char *said)
-{
-    const char *comp;
-    size_t n = path_next(&said, &comp);
-    while (*said == '/')
-        said++;
-    return p->removed && !p->exists && n && !is_dot(comp, n) && !is_dotdot(comp, n) && !*said;
-}
-
 void call_rename(struct call *c)
 {
     u32 flags = call_flags(c);
@@ -219,13 +209,13 @@ void call_rename(struct call *c)
     struct place *from = &c->place, *to = &c->place2;
     int err = call_resolve(c, WALK_PARENT);
     /* In a directory that was removed there is no name: but its other errors come first. */
-    bool from_gone = err == -ENOENT && in_removed(from, c->said);
+    bool from_gone = err == -ENOENT && call_in_removed(from, c->said);
     if (!err && !from->in_union)
         err = from->host_error;
     bool outside = !from->in_union && !from->parent_in && !from_gone;
     if (!err || from_gone || outside) {
         int err2 = call_resolve2(c, WALK_PARENT);
-        bool to_gone = err2 == -ENOENT && in_removed(to, c->said2);
+        bool to_gone = err2 == -ENOENT && call_in_removed(to, c->said2);
         if (!err2 && outside && !to->in_union && !to->parent_in) {
             both_outside(c);
             return;

@@ -237,7 +237,8 @@ static void open_with(struct call *c, u64 flags, u64 resolve)
         err = call_resolve(c, (how & ~WALK_FOLLOW) | WALK_PARENT);
     bool slash = p->slash && p->last == LAST_NAME && p->parent_in;
     if (err && (flags & O_CREAT) &&
-        (slash || (err == -ENOTDIR && p->in_union && p->exists && p->slash)))
+        (slash || (ends_in_slash(c->said) && call_in_removed(p, c->said)) ||
+         (err == -ENOTDIR && p->in_union && p->exists && p->slash)))
         err = -EISDIR; /* a name to be created may not end in a slash */
     if (err) {
         call_done(c, err);

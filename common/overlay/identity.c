@@ -63,10 +63,10 @@ static void remember(struct overlay *o, const struct stat *up, u64 dev, u64 ino,
 
 /* The mark of an object that its owner, an ordinary user, may not read: it is made readable for
  * once, and what it says goes to the session's table. */
-static bool read_closed(struct overlay *o, const char *path, bool follow, struct stat *st)
+static bool read_closed(struct overlay *o, const char *path, bool follow, const struct stat *st,
+                        struct origin_mark *mark)
 {
     char link[SYS_FD_PATH];
-    struct origin_mark mark = {0};
     struct stat now; /* somebody may have opened it for longer already */
     if (o->s->uid == 0 || st->st_uid != o->s->uid || (st->st_mode & 0400))
         return false;
@@ -77,16 +77,13 @@ static bool read_closed(struct overlay *o, const char *path, bool follow, struct
     bool found =
         sys_fstat(fd, &now) == 0 && sys_fchmodat(AT_FDCWD, link, (now.st_mode & 07777) | 0400) == 0;
     if (found) {
-        found = read_mark(o, link, true, &mark) && mark.format == FORMAT_SHOWN;
+        found = read_mark(o, link, true, mark);
         sys_fchmodat(AT_FDCWD, link, now.st_mode & 07777);
     }
     sys_close(fd);
-    if (!found)
-        return false;
-    remember(o, st, mark.dev, mark.ino, false);
-    st->st_dev = mark.dev;
-    st->st_ino = mark.ino;
-    return true;
+    if (found)
+        remember(o, st, mark->dev, mark->ino, mark->format != FORMAT_SHOWN);
+    return found;
 }
 
 /* Puts the origin of an upper object into st. */
@@ -95,8 +92,12 @@ static bool find_origin(struct overlay *o, const char *path, bool follow, struct
     struct origin_mark mark;
     if (!carries_mark(st->st_mode))
         return in_table(o, st);
-    if (!read_mark(o, path, follow, &mark))
-        return in_table(o, st) || read_closed(o, path, follow, st);
+    if (!read_mark(o, path, follow, &mark)) {
+        if (in_table(o, st))
+            return true;
+        if (!read_closed(o, path, follow, st, &mark))
+            return false;
+    }
     if (mark.format != FORMAT_SHOWN)
         return false;
     st->st_dev = mark.dev;
@@ -107,6 +108,7 @@ static bool find_origin(struct overlay *o, const char *path, bool follow, struct
 bool overlay_entry_origin(struct overlay *o, int dir, const char *name, struct stat *st)
 {
     char path[SYS_FD_PATH + NAME_MAX + 2];
+    struct origin_mark mark;
     struct stat real;
     sys_fd_path(path, dir);
     size_t len = str_len(path);
@@ -117,10 +119,10 @@ bool overlay_entry_origin(struct overlay *o, int dir, const char *name, struct s
         return true;
     if (o->s->uid == 0 || !carries_mark(st->st_mode) ||
         sys_fstatat(AT_FDCWD, path, &real, AT_SYMLINK_NOFOLLOW) < 0 ||
-        !read_closed(o, path, false, &real))
+        !read_closed(o, path, false, &real, &mark) || mark.format != FORMAT_SHOWN)
         return false;
-    st->st_dev = real.st_dev;
-    st->st_ino = real.st_ino;
+    st->st_dev = mark.dev;
+    st->st_ino = mark.ino;
     return true;
 }
 
@@ -211,7 +213,10 @@ bool overlay_copy_of(struct overlay *o, const struct vnode *node, const struct s
         int fd = overlay_open_in(o, 0, node->path, 0);
         if (fd < 0)
             return false;
-        bool marked = read_mark(o, sys_fd_path(path, fd), true, &mark);
+        sys_fd_path(path, fd);
+        bool marked = read_mark(o, path, true, &mark) ||
+                      (!slot_of(o, node->st.st_dev, node->st.st_ino, false) &&
+                       read_closed(o, path, true, &node->st, &mark));
         sys_close(fd);
         if (marked)
             return mark.dev == low->st_dev && mark.ino == low->st_ino;

@@ -210,6 +210,10 @@ bool overlay_copied_from(struct overlay *o, int fd, struct stat *low);
  * sees the identity it showed. */
 void overlay_drop_origin(struct overlay *o, const struct stat *up);
 
+/* -- reach.c: opens what an O_PATH descriptor is on, also where an ordinary user took his own
+ * permission for it away. */
+int overlay_open_closed(struct overlay *o, int fd, int flags);
+
 /* -- readdir.c, reverse.c ------------------------------------------------------------------------
  */
 int overlay_list(struct vfs *fs, const struct vnode *dir, struct listing *out);

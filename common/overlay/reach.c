@@ -237,3 +237,18 @@ int overlay_statfs(struct vfs *fs, const struct vnode *node, struct statfs *out)
         out->f_flags &= ~(long)ST_RDONLY;
     return 0;
 }
+
+int overlay_open_closed(struct overlay *o, int fd, int flags)
+{
+    char path[SYS_FD_PATH];
+    struct stat st;
+    sys_fd_path(path, fd);
+    int r = sys_openat(AT_FDCWD, path, flags, 0);
+    if (r != -EACCES || o->s->uid == 0 || sys_fstat(fd, &st) < 0 || st.st_uid != o->s->uid ||
+        (st.st_mode & 0600) == 0600 ||
+        sys_fchmodat(AT_FDCWD, path, (st.st_mode & 07777) | 0600) < 0)
+        return r;
+    r = sys_openat(AT_FDCWD, path, flags, 0);
+    sys_fchmodat(AT_FDCWD, path, st.st_mode & 07777);
+    return r;
+}

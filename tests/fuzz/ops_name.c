@@ -203,6 +203,8 @@ void op_rename(void)
         ret = err == 0 ? 0 : -1;
         errno = err == 1 ? EXDEV : err;
     }
+    if (ret < 0 && errno == ESTALE && act.emulate)
+        act.shared->emulation_failed = true; /* rename-estale */
     say_result(ret);
     if (ret < 0 && errno == ENOTEMPTY)
         settle_parent(&a);
