@@ -397,8 +397,16 @@ static void refer_text(struct hits *h, const struct image *im, const struct segm
     }
 }
 
+static bool is_loaded(const struct image *im, u64 offset)
+{
+    for (unsigned i = 0; i < im->loads; i++)
+        if (offset - im->load[i].p_offset < im->load[i].p_filesz)
+            return true;
+    return false;
+}
+
 /* Addresses in data, symbols and relocations: eight bytes each where the image has no fixed place,
- * else four may do. */
+ * else four may do in what is loaded. (The rest, symbols apart, leads nowhere.) */
 static void refer_data(struct hits *h, const struct image *im)
 {
     u64 v, step = im->movable ? 8 : 4, text = 0;
@@ -410,6 +418,8 @@ static void refer_data(struct hits *h, const struct image *im)
             if (at + 8 > im->size)
                 break;
         }
+        if (at % 8 && !is_loaded(im, at))
+            continue;
         memcpy(&v, im->bytes + at, sizeof(v));
         refer(h, im->movable ? v : (u32)v);
     }
