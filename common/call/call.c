@@ -16,6 +16,7 @@ void call_begin(struct call *c)
     c->pending.active = false;
     c->said[0] = c->said2[0] = c->real[0] = '\0';
     c->place.in_union = c->place2.in_union = false;
+    c->place.slash = c->place.removed = c->place.parent_in = false;
     c->place.path[0] = c->place2.path[0] = '\0';
 }
 

@@ -35,7 +35,7 @@ struct slot *pick(int first, int count);
 struct slot *pick_any(void);
 
 /* ops_fd.c, ops_name.c */
-bool is_beyond_change(const struct slot *s);
+void spare_removed(const struct slot *s);
 void op_open(void);
 void op_opendir(void);
 void op_openat2(void);

@@ -256,25 +256,23 @@ void op_fstat(void)
 }
 
 /* What was removed is changed by its descriptor in kernel overlayfs by way of its name: a lower fifo
- * comes back to it, and a directory that has it by now is spoilt by the copy-up that fails. Nothing
- * is done to such a one that might. */
-bool is_beyond_change(const struct slot *s)
+ * comes back to it, and a directory that has it by now is spoilt by the copy-up that fails. The run
+ * ends before such a change. */
+void spare_removed(const struct slot *s)
 {
     char path[64], text[PATH_SIZE];
     struct stat st;
-    if (fstat(s->fd, &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISDIR(st.st_mode)))
-        return false;
+    if (!act.emulate || fstat(s->fd, &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISDIR(st.st_mode)))
+        return;
     snprintf(path, sizeof(path), "/proc/self/fd/%d", s->fd);
     ssize_t n = readlink(path, text, sizeof(text) - 1);
     text[n > 0 ? n : 0] = 0;
     char *deleted = strstr(text, " (deleted)");
     if (!deleted)
-        return false;
+        return;
     *deleted = 0;
-    if (S_ISDIR(st.st_mode) && lstat(text, &st) < 0)
-        return false;
-    say(" removed");
-    return true;
+    if (S_ISFIFO(st.st_mode) || lstat(text, &st) == 0)
+        act.shared->emulation_failed = true;
 }
 
 void op_fchmod(void)
@@ -282,8 +280,9 @@ void op_fchmod(void)
     struct slot *s = pick_any();
     mode_t mode = gen_mode(), dir_mode = gen_dir_mode();
     struct stat st;
-    if (!s || is_beyond_change(s))
+    if (!s)
         return;
+    spare_removed(s);
     if (fstat(s->fd, &st) == 0 && S_ISDIR(st.st_mode))
         mode = dir_mode;
     say(" %04o", mode);
@@ -295,8 +294,9 @@ void op_fchown(void)
     struct slot *s = pick_any();
     uid_t u = gen_owner();
     gid_t g = gen_group();
-    if (!s || is_beyond_change(s))
+    if (!s)
         return;
+    spare_removed(s);
     say(" %d:%d", (int)u, (int)g);
     say_result(fchown(s->fd, u, g));
 }
@@ -326,8 +326,9 @@ void op_futimens(void)
     struct timespec t[2];
     struct slot *s = pick_any();
     gen_times(t);
-    if (!s || is_beyond_change(s))
+    if (!s)
         return;
+    spare_removed(s);
     int ret = futimens(s->fd, t);
     struct stat st;
     say_result(ret);
@@ -350,8 +351,8 @@ void op_fxattr(void)
         name = "user.a";
         flags = 0;
     }
-    if (what >= 2 && is_beyond_change(s))
-        return;
+    if (what >= 2)
+        spare_removed(s);
     if (what == 0) {
         say(" list");
         say_xattrs(NULL, s->fd, false);
@@ -440,8 +441,8 @@ void op_procfd(void)
         say_errno(errno);
         return;
     }
-    if ((what == 1 || what == 4) && is_beyond_change(s))
-        return;
+    if (what == 1 || what == 4)
+        spare_removed(s);
     switch (what) {
     case 0: {
         ssize_t n = readlink(path, text, sizeof(text) - 1);

@@ -233,8 +233,9 @@ void op_linkfd(void)
     struct slot *s = pick(0, FILE_SLOTS);
     struct at b;
     gen_at(&b);
-    if (!s || is_beyond_change(s))
+    if (!s)
         return;
+    spare_removed(s);
     char path[64];
     snprintf(path, sizeof(path), "/proc/self/fd/%d", s->fd);
     if (!act.user && !act.drop && chance(40)) {
