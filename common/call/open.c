@@ -151,7 +151,7 @@ static void open_existing(struct call *c, u64 flags)
         call_done(c, n);
         return;
     }
-    if (regular && node->top != 0)
+    if (!S_ISDIR(node->st.st_mode) && node->top != 0)
         fs->ops.opened(fs, &node->st);
     /* A path that is its own real path needs no other word: mountpoint and lower are the same. But
      * the way there may be open in the union only. */

@@ -25,7 +25,7 @@ static int stat_by_fd(struct call *c, struct stat *st)
     if (!layer_device(c->view->session, st->st_dev))
         return 1;
     bool dir = S_ISDIR(st->st_mode);
-    if (dir || (S_ISREG(st->st_mode) && fs->ops.replaced(fs, st))) {
+    if (dir || fs->ops.replaced(fs, st)) {
         /* A merged directory shows its topmost part, whichever part is open; a file that was copied
          * up since it was opened shows its copy. */
         err = walk_fd(c->view, who, c->fd, &c->place);

@@ -284,7 +284,7 @@ static void touch_both(struct overlay *o, const struct move *m)
 static bool was_opened(struct overlay *o, int fd)
 {
     struct stat low;
-    return overlay_copied_from(o, fd, &low) && S_ISREG(low.st_mode) && overlay_was_opened(o, &low);
+    return overlay_copied_from(o, fd, &low) && !S_ISDIR(low.st_mode) && overlay_was_opened(o, &low);
 }
 
 /* Lower directories stay where they are: whoever has one open is led to its upper twin. */

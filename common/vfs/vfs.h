@@ -86,9 +86,10 @@ struct vfs_ops {
     /* The same translation for a real stat of an object reached by an open descriptor `fd` of this
      * process. A foreign object is left alone. */
     int (*identify)(struct vfs *fs, int fd, struct stat *st);
-    /* A regular file with real stat st, not of the upper, is opened for reading. */
+    /* What has real stat st, no directory and not of the upper, is opened: to be read, or as a
+     * place (O_PATH). */
     void (*opened)(struct vfs *fs, const struct stat *st);
-    /* True where the regular file with real stat st may have been copied up since it was opened:
+    /* True where what has real stat st, no directory, may have been copied up since it was opened:
      * its descriptors then show what the upper has. Never false wrongly. */
     bool (*replaced)(struct vfs *fs, const struct stat *st);
     /* All names of the directory, each once, with d_ino equal to st_ino; "." and ".." included;

@@ -161,6 +161,20 @@ cat f = content
 EOT
 }
 
+@test "a place of a fifo or a symlink follows its copy" {
+    ops <<'EOT'
+%p open pipe path
+%l open link path,nofollow
+chmod pipe 604 = ok
+fmode %p = 0604
+rename link l2 = ok
+rename pipe p2 = ok
+chmod p2 640 = ok
+fmode %p = 0640
+ftype %l = lnk
+EOT
+}
+
 @test "a place of one of several lower names follows that name" {
     ln "$L2/f" "$L2/f2"
     ops <<'EOT'
