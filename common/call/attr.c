@@ -280,8 +280,8 @@ void call_truncate(struct call *c)
     int err = call_resolve(c, WALK_FOLLOW);
     struct vnode *node = &c->place.node;
     if (!err && !c->place.in_union && c->place.removed &&
-        sys_fstatat(AT_FDCWD, c->place.path, &st, 0) == 0 && S_ISDIR(st.st_mode))
-        err = -EISDIR;
+        sys_fstatat(AT_FDCWD, c->place.path, &st, 0) == 0)
+        err = S_ISDIR(st.st_mode) ? -EISDIR : access_by_mode(&st, c->who->ops.cred(c->who), W_OK);
     if (!err && !c->place.in_union) {
         call_outside(c, true);
         return;

@@ -51,7 +51,12 @@ void watch_end(const struct watch *w, const struct at *a, bool emulated)
         say(" id=gone");
         return;
     }
-    say(emulated || same_ident(w->id, ident_of(&st)) ? " id=same" : " id=CHANGED");
+    struct ident id = w->id;
+    for (unsigned i = 0; emulated && i < act.shared->moves; i++) {
+        if (same_ident(id, act.shared->move[i].from))
+            id = act.shared->move[i].to;
+    }
+    say(same_ident(id, ident_of(&st)) ? " id=same" : " id=CHANGED");
 }
 
 void maybe_say_after(const struct at *a)
