@@ -19,7 +19,7 @@
 
 bool repoint_due(const struct task *t)
 {
-    return t->proc->stale_seen != sup.overlay->stale;
+    return t->proc->stale_seen != sup.overlay->facts->stale;
 }
 
 static bool has_remains(const struct stat *st)
@@ -203,7 +203,7 @@ int repoint(struct task *t, long *nr, u64 arg[6])
 {
     int fds[STALE_MAX];
     struct talk k = {.t = t, .arg = arg};
-    t->proc->stale_seen = sup.overlay->stale;
+    t->proc->stale_seen = sup.overlay->facts->stale;
     if (t->proc->refs > 1 || filters_itself(t))
         return 0;
     int n = find_stale(t, fds);
@@ -268,7 +268,7 @@ void repoint_by_notice(struct task *t)
     int fds[STALE_MAX];
     if (!repoint_due(t))
         return;
-    t->proc->stale_seen = sup.overlay->stale;
+    t->proc->stale_seen = sup.overlay->facts->stale;
     if (t->proc->refs > 1)
         return;
     int n = find_stale(t, fds);

@@ -250,7 +250,7 @@ static int prepare(const struct session *s)
             strerror(-err));
         return err;
     }
-    sup.view = (struct view){s, &sup.overlay->vfs, &sup.raw_dirs,
+    sup.view = (struct view){s, &sup.overlay->vfs, &sup.overlay->facts->raw_dirs,
                              .memo = calloc(1, sizeof(struct base_memo))};
     return 0;
 }

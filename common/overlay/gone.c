@@ -140,7 +140,7 @@ int remains_take(struct overlay *o, const struct spot *spot, const struct vnode 
 {
     bool dir = S_ISDIR(node->st.st_mode);
     if (node->top != 0 ||
-        !(dir ? has_lower_handles(o, node, low) : S_ISREG(node->st.st_mode) && o->stale))
+        !(dir ? has_lower_handles(o, node, low) : S_ISREG(node->st.st_mode) && o->facts->stale))
         return -1;
     int fd = sys_openat(spot->dir, spot->name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
     if (fd >= 0 && !dir && (!overlay_copied_from(o, fd, low) || !overlay_was_opened(o, low))) {

@@ -11,12 +11,29 @@ struct origin_mark {
 #define FORMAT_COPY  2 /* of a file with more names, which go on showing it: only whence it came */
 #define MARK_MAX     48
 
+/* Readers beside the one writer: what was read while the table changed is not used. */
+static u64 origin_reading(const struct overlay *o)
+{
+    return __atomic_load_n(&o->facts->origin_changes, __ATOMIC_ACQUIRE);
+}
+
+static bool origin_read(const struct overlay *o, u64 began)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return !(began & 1) && origin_reading(o) == began;
+}
+
+static void origin_changing(struct overlay *o)
+{
+    __atomic_add_fetch(&o->facts->origin_changes, 1, __ATOMIC_SEQ_CST);
+}
+
 static struct origin_entry *slot_of(struct overlay *o, u64 dev, u64 ino, bool free_too)
 {
     u64 h = (ino ^ dev << 7) * 0x9e3779b97f4a7c15u >> 32;
     struct origin_entry *dropped = NULL;
     for (unsigned i = 0; i < ORIGINS_MAX; i++) {
-        struct origin_entry *e = &o->origin[(h + i) % ORIGINS_MAX];
+        struct origin_entry *e = &o->facts->origin[(h + i) % ORIGINS_MAX];
         if (e->ino == ino && e->dev == dev)
             return e;
         if (!e->ino && !e->dev)
@@ -34,11 +51,17 @@ static bool carries_mark(mode_t mode)
 
 static bool in_table(struct overlay *o, struct stat *st)
 {
+    u64 began = origin_reading(o);
     struct origin_entry *e = slot_of(o, st->st_dev, st->st_ino, false);
-    if (!e || !e->shown_ino || e->copy || (e->gone && st->st_nlink > 0))
+    struct origin_entry seen = {0};
+    if (e)
+        seen = *e;
+    if (o->by_path && !origin_read(o, began))
+        o->unable();
+    if (!seen.shown_ino || seen.copy || (seen.gone && st->st_nlink > 0))
         return false;
-    st->st_dev = e->shown_dev;
-    st->st_ino = e->shown_ino;
+    st->st_dev = seen.shown_dev;
+    st->st_ino = seen.shown_ino;
     return true;
 }
 
@@ -56,9 +79,12 @@ static bool read_mark(struct overlay *o, const char *path, bool follow, struct o
 static void remember(struct overlay *o, const struct stat *up, u64 dev, u64 ino, bool copy)
 {
     struct origin_entry *e = slot_of(o, up->st_dev, up->st_ino, true);
-    if (e)
-        *e = (struct origin_entry){
-            .dev = up->st_dev, .ino = up->st_ino, .shown_dev = dev, .shown_ino = ino, .copy = copy};
+    if (!e)
+        return;
+    origin_changing(o);
+    *e = (struct origin_entry){
+        .dev = up->st_dev, .ino = up->st_ino, .shown_dev = dev, .shown_ino = ino, .copy = copy};
+    origin_changing(o);
 }
 
 /* The mark of an object that its owner, an ordinary user, may not read: it is made readable for
@@ -70,6 +96,10 @@ static bool read_closed(struct overlay *o, const char *path, bool follow, const 
     struct stat now; /* somebody may have opened it for longer already */
     if (o->s->uid == 0 || st->st_uid != o->s->uid || (st->st_mode & 0400))
         return false;
+    if (o->by_path) {
+        o->unable();
+        return false;
+    }
     int fd = sys_openat(AT_FDCWD, path, O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW), 0);
     if (fd < 0)
         return false;
@@ -144,10 +174,7 @@ void overlay_show_identity(struct overlay *o, int fd, struct stat *st)
 static bool upper_origin(struct overlay *o, const struct vnode *node, struct stat *st)
 {
     char path[PATH_MAX];
-    sys_fd_path(path, o->layer_fd[0]);
-    size_t len = str_len(path);
-    const char *rel = node->len ? node->path : ".";
-    if (path_push(path, sizeof(path), &len, rel, str_len(rel)) == 0)
+    if (overlay_name(o, 0, node->path, path) == 0)
         return find_origin(o, path, false, st);
     int fd = overlay_open_in(o, 0, node->path, 0);
     if (fd < 0)
@@ -172,7 +199,10 @@ int overlay_getattr(struct vfs *fs, const struct vnode *node, struct stat *st)
         return 0; /* never copied up: itself from the start, as for the kernel */
     if (low) {
         struct stat lst;
-        int r = sys_fstatat(o->layer_fd[low], node->path, &lst, AT_SYMLINK_NOFOLLOW);
+        char text[PATH_MAX];
+        const char *path;
+        int dir = overlay_at(o, low, node->path, text, &path);
+        int r = dir == -ENAMETOOLONG ? dir : sys_fstatat(dir, path, &lst, AT_SYMLINK_NOFOLLOW);
         if (r == 0 && S_ISDIR(lst.st_mode)) {
             st->st_dev = lst.st_dev;
             st->st_ino = lst.st_ino;
@@ -299,9 +329,11 @@ void overlay_drop_origin(struct overlay *o, const struct stat *up)
     struct origin_entry *e = slot_of(o, up->st_dev, up->st_ino, false);
     if (!e)
         return;
+    origin_changing(o);
     if (carries_mark(up->st_mode) || e->copy || e->gone)
         e->shown_dev = e->shown_ino = 0; /* the key stays, so that the probe run behind it does */
     e->gone = true;
+    origin_changing(o);
 }
 
 static u64 *hash_word(u64 *words, const struct stat *low, u64 *bit)
@@ -314,29 +346,31 @@ static u64 *hash_word(u64 *words, const struct stat *low, u64 *bit)
 void overlay_note_opened(struct vfs *fs, const struct stat *low)
 {
     u64 bit;
-    u64 *word = hash_word(overlay_of(fs)->opened, low, &bit);
-    *word |= bit;
+    u64 *word = hash_word(overlay_of(fs)->facts->opened, low, &bit);
+    if (!(__atomic_load_n(word, __ATOMIC_ACQUIRE) & bit))
+        __atomic_or_fetch(word, bit, __ATOMIC_SEQ_CST);
 }
 
 bool overlay_was_opened(struct overlay *o, const struct stat *low)
 {
     u64 bit;
-    const u64 *word = hash_word(o->opened, low, &bit);
+    u64 *word = hash_word(o->facts->opened, low, &bit);
     return (*word & bit) != 0;
 }
 
 void overlay_note_copied(struct overlay *o, const struct stat *low)
 {
     u64 bit;
-    u64 *word = hash_word(o->copied, low, &bit);
-    *word |= bit;
-    word = hash_word(o->opened, low, &bit);
-    o->stale += (*word & bit) != 0;
+    u64 *word = hash_word(o->facts->copied, low, &bit);
+    __atomic_or_fetch(word, bit, __ATOMIC_SEQ_CST);
+    word = hash_word(o->facts->opened, low, &bit);
+    if (__atomic_load_n(word, __ATOMIC_SEQ_CST) & bit)
+        __atomic_add_fetch(&o->facts->stale, 1, __ATOMIC_SEQ_CST);
 }
 
 bool overlay_replaced(struct vfs *fs, const struct stat *st)
 {
     u64 bit;
-    const u64 *word = hash_word(overlay_of(fs)->copied, st, &bit);
-    return (*word & bit) != 0;
+    u64 *word = hash_word(overlay_of(fs)->facts->copied, st, &bit);
+    return (__atomic_load_n(word, __ATOMIC_SEQ_CST) & bit) != 0;
 }

@@ -6,7 +6,7 @@
 #define INDEX_BITS 16
 #define TEXT_SIZE  (1u << 20)
 
-static void fill_ops(struct vfs_ops *ops)
+static void fill_looking(struct vfs_ops *ops)
 {
     ops->lookup = overlay_lookup;
     ops->descend = overlay_descend;
@@ -26,6 +26,11 @@ static void fill_ops(struct vfs_ops *ops)
     ops->remains = overlay_remains;
     ops->xattr_to_disk = overlay_xattr_to_disk;
     ops->xattr_from_disk = overlay_xattr_from_disk;
+}
+
+static void fill_ops(struct vfs_ops *ops)
+{
+    fill_looking(ops);
     ops->copy_up = overlay_copy_up;
     ops->mkdir = overlay_mkdir;
     ops->mknod = overlay_mknod;
@@ -55,10 +60,51 @@ static void merge_roots(struct overlay *o)
     }
 }
 
+static size_t index_offset(void)
+{
+    return (sizeof(struct overlay_facts) + 4095) & ~(size_t)4095;
+}
+
+size_t overlay_shared_size(void)
+{
+    return index_offset() + index_size(INDEX_BITS);
+}
+
 int overlay_init(struct overlay *o, const struct session *s, int *bad_layer)
+{
+    void *memory = sys_map(overlay_shared_size());
+    *bad_layer = -1;
+    if (!memory)
+        return -ENOMEM;
+    int r = overlay_init_in(o, s, memory, bad_layer);
+    if (r < 0)
+        sys_unmap(memory, overlay_shared_size());
+    else
+        o->memory = memory;
+    return r;
+}
+
+void overlay_attach(struct overlay *o, const struct session *s, void *memory, void (*unable)(void))
+{
+    o->s = s;
+    o->facts = memory;
+    o->index = (struct index *)((u8 *)memory + index_offset());
+    o->by_path = true;
+    o->unable = unable;
+    o->root_layers = o->facts->root_layers[0] | (layer_set)o->facts->root_layers[1] << 64;
+    o->vfs.name = "overlay";
+    o->vfs.structure = index_structure(o->index);
+    o->work_fd = -1;
+    for (unsigned i = 0; i < LAYERS_MAX; i++)
+        o->layer_fd[i] = -1;
+    fill_looking(&o->vfs.ops);
+}
+
+int overlay_init_in(struct overlay *o, const struct session *s, void *memory, int *bad_layer)
 {
     u64 key = 0;
     memset(o, 0, sizeof(*o));
+    o->facts = memory;
     o->s = s;
     o->work_fd = o->kept.fd = -1;
     o->vfs.name = "overlay";
@@ -88,19 +134,18 @@ int overlay_init(struct overlay *o, const struct session *s, int *bad_layer)
         }
     }
     SYS3(SYS_getrandom, &key, sizeof(key), 0);
-    void *memory = sys_map(index_size(INDEX_BITS));
     o->text = sys_map(TEXT_SIZE);
     o->text_size = TEXT_SIZE;
-    if (!memory || !o->text) {
+    if (!o->text) {
         *bad_layer = -1;
-        if (memory)
-            sys_unmap(memory, index_size(INDEX_BITS));
         overlay_fini(o);
         return -ENOMEM;
     }
-    o->index = index_init(memory, INDEX_BITS, key);
+    o->index = index_init((u8 *)memory + index_offset(), INDEX_BITS, key);
     o->vfs.structure = index_structure(o->index);
     merge_roots(o);
+    o->facts->root_layers[0] = (u64)o->root_layers;
+    o->facts->root_layers[1] = (u64)(o->root_layers >> 64);
     return 0;
 }
 
@@ -127,7 +172,9 @@ void overlay_fini(struct overlay *o)
     if (o->text)
         sys_unmap(o->text, o->text_size);
     o->text = NULL;
-    if (o->index)
-        sys_unmap(o->index, index_size(INDEX_BITS));
+    if (o->memory)
+        sys_unmap(o->memory, overlay_shared_size());
+    o->memory = NULL;
     o->index = NULL;
+    o->facts = NULL;
 }

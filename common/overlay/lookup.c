@@ -24,6 +24,23 @@ static void make_absent(struct vnode *n)
     memset(&n->st, 0, sizeof(n->st));
 }
 
+/* The stat of one layer's object. Safe: the path is not known to lead through real directories, so
+ * no component may be a symlink. */
+static int layer_stat(struct overlay *o, unsigned layer, const char *rel, bool safe,
+                      struct stat *st)
+{
+    if (!*rel && !o->by_path)
+        return sys_fstat(o->layer_fd[layer], st);
+    if (!safe || !*rel)
+        return overlay_stat_in(o, layer, rel, st);
+    int fd = overlay_open_in(o, layer, rel, 0);
+    if (fd < 0)
+        return fd;
+    int r = sys_fstat(fd, st);
+    sys_close(fd);
+    return r;
+}
+
 int overlay_root(struct vfs *fs, struct vnode *out)
 {
     struct overlay *o = overlay_of(fs);
@@ -34,24 +51,7 @@ int overlay_root(struct vfs *fs, struct vnode *out)
     out->whiteout = false;
     out->len = 0;
     out->path[0] = '\0';
-    return sys_fstat(o->layer_fd[out->top], &out->st);
-}
-
-/* The stat of one layer's object. Safe: the path is not known to lead through real directories, so
- * no component may be a symlink. */
-static int layer_stat(struct overlay *o, unsigned layer, const char *rel, bool safe,
-                      struct stat *st)
-{
-    if (!*rel)
-        return sys_fstat(o->layer_fd[layer], st);
-    if (!safe)
-        return overlay_stat_in(o, layer, rel, st);
-    int fd = overlay_open_in(o, layer, rel, 0);
-    if (fd < 0)
-        return fd;
-    int r = sys_fstat(fd, st);
-    sys_close(fd);
-    return r;
+    return layer_stat(o, out->top, "", false, &out->st);
 }
 
 /* What one layer says of a name. */
@@ -76,6 +76,10 @@ static int upper_opaque(struct overlay *o, const char *rel, const struct stat *s
 {
     struct held_dir held = {.fd = -1};
     if (o->s->uid != 0 && st->st_uid == o->s->uid && (st->st_mode & 0700) != 0700) {
+        if (o->by_path) {
+            o->unable();
+            return 0;
+        }
         int fd = overlay_open_in(o, 0, rel, O_DIRECTORY);
         if (fd >= 0 && hold_dir(o, fd, false, &held) < 0) {
             sys_close(fd);
@@ -268,8 +272,7 @@ static bool parent_in_layer(struct overlay *o, unsigned layer, const char *path,
     struct stat st;
     memcpy(dir, path, len + 1);
     return path_pop(dir, len) == 0 ||
-           (sys_fstatat(o->layer_fd[layer], dir, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-            S_ISDIR(st.st_mode));
+           (overlay_stat_in(o, layer, dir, &st) == 0 && S_ISDIR(st.st_mode));
 }
 
 /* Only one lower can have it: one look at the whole path. `parent`: the upper has the directory, so

@@ -150,14 +150,22 @@ static int read_marks_at(const struct marked *at, struct marks *m)
     return n < 0 && n != -ERANGE && n != -EOPNOTSUPP ? (int)n : 0;
 }
 
+static bool has_layer(const u64 set[2], unsigned layer)
+{
+    return __atomic_load_n(&set[layer / 64], __ATOMIC_ACQUIRE) >> layer % 64 & 1;
+}
+
+static void add_layer(u64 set[2], unsigned layer)
+{
+    __atomic_or_fetch(&set[layer / 64], (u64)1 << layer % 64, __ATOMIC_SEQ_CST);
+}
+
 /* The marks of a file or directory, by name: nothing needs to be opened. */
 static int read_marks(struct overlay *o, unsigned layer, const char *rel, struct marks *m)
 {
     char path[PATH_MAX];
     struct marked at = {.path = path};
-    sys_fd_path(path, o->layer_fd[layer]);
-    size_t len = str_len(path);
-    int r = path_push(path, sizeof(path), &len, *rel ? rel : ".", *rel ? str_len(rel) : 1);
+    int r = overlay_name(o, layer, rel, path);
     if (r == 0 && (r = read_marks_at(&at, m)) != -EACCES)
         return r;
     int fd = overlay_open_in(o, layer, rel, 0); /* too long a path that way, or closed */
@@ -199,7 +207,7 @@ bool overlay_is_whiteout(struct overlay *o, unsigned layer, const char *rel, con
 bool overlay_is_metacopy(struct overlay *o, unsigned layer, const char *rel, const struct stat *st)
 {
     struct marks m;
-    bool suspect = o->kernel_layers & layer_bit(layer);
+    bool suspect = has_layer(o->facts->kernel, layer);
     if (!S_ISREG(st->st_mode) || !st->st_size)
         return false;
     if (st->st_blocks * 512 >= st->st_size && !(suspect && st->st_blocks <= XATTR_BLOCKS))
@@ -214,9 +222,9 @@ int overlay_is_opaque(struct overlay *o, unsigned layer, const char *rel)
     if (r < 0)
         return r;
     if (m.mixed)
-        o->mixed_layers |= layer_bit(layer);
+        add_layer(o->facts->mixed, layer);
     if (m.kernel)
-        o->kernel_layers |= layer_bit(layer);
+        add_layer(o->facts->kernel, layer);
     if (m.redirect)
         return -EIO;
     return m.opaque || has_opaque_name(o, layer, rel);
@@ -225,24 +233,33 @@ int overlay_is_opaque(struct overlay *o, unsigned layer, const char *rel)
 bool overlay_is_mixed(struct overlay *o, unsigned layer, const char *rel)
 {
     struct marks m;
-    if (!(o->mixed_layers & layer_bit(layer)))
+    if (!has_layer(o->facts->mixed, layer))
         return false;
     return read_marks(o, layer, rel, &m) == 0 && m.mixed;
+}
+
+/* One word says all of a directory, so that it needs no lock; the lowest bit is left free. */
+static u64 opaque_tag(unsigned layer, const struct stat *st)
+{
+    u64 h = (st->st_ino + layer) * 0x9e3779b97f4a7c15u;
+    h = (h ^ h >> 29 ^ st->st_dev << 17) * 0xbf58476d1ce4e5b9u;
+    h = (h ^ h >> 32) * 0x94d049bb133111ebu;
+    return ((h ^ h >> 31) & ~(u64)1) | 2;
 }
 
 int overlay_lower_opaque(struct overlay *o, unsigned layer, const char *dir, const char *rel,
                          const struct stat *st)
 {
-    struct opaque_entry *e =
-        &o->opaque[((st->st_ino + layer) * 0x9e3779b97f4a7c15u >> 32) & (OPAQUE_MAX - 1)];
-    if (e->ino == st->st_ino && e->dev == st->st_dev && e->layer == layer + 1)
-        return e->opaque;
+    u64 tag = opaque_tag(layer, st);
+    u64 *e = &o->facts->opaque[tag >> 32 & (OPAQUE_MAX - 1)];
+    u64 known = __atomic_load_n(e, __ATOMIC_ACQUIRE);
+    if ((known & ~(u64)1) == tag)
+        return known & 1;
     int r = overlay_is_opaque(o, layer, rel);
     if (r == 0)
         r = overlay_has_wh(o, layer, dir, path_last(rel, str_len(rel)));
     if (r >= 0)
-        *e = (struct opaque_entry){
-            .dev = st->st_dev, .ino = st->st_ino, .layer = (u16)(layer + 1), .opaque = (u8)r};
+        __atomic_store_n(e, tag | (r != 0), __ATOMIC_RELEASE);
     return r;
 }
 

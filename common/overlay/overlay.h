@@ -59,11 +59,18 @@ struct remains {
     int fd;       /* O_PATH on the copy */
 };
 
-/* Whether a lower directory is opaque: taken as constant for the session. */
-struct opaque_entry {
-    u64 dev, ino;
-    u16 layer; /* + 1, 0 = free */
-    u8 opaque;
+/* What every process of the session may know of the layers; lies in memory that they share, with
+ * the upper index behind it. Only the supervisor writes what is not said to be set by anybody. */
+struct overlay_facts {
+    u64 root_layers[2];           /* struct overlay's; set once */
+    u64 mixed[2], kernel[2];      /* bit per layer, set by anybody: see marks.c */
+    u64 opaque[OPAQUE_MAX];       /* one word per lower directory, by anybody: see marks.c */
+    u64 opened[COPIED_BITS / 64]; /* by hash: lower files opened for reading; by anybody */
+    u64 copied[COPIED_BITS / 64]; /* by hash: lower files that were copied up */
+    u64 stale;                    /* counts copy-ups of files that had been opened */
+    u64 origin_changes;           /* odd while the table below is being changed */
+    struct origin_entry origin[ORIGINS_MAX];
+    bool raw_dirs; /* a layer's directory was opened by its own path; by anybody */
 };
 
 struct overlay {
@@ -72,16 +79,14 @@ struct overlay {
     int layer_fd[LAYERS_MAX]; /* O_PATH on each layer's root, -1 where unused */
     int work_fd;              /* private directory on the upper's filesystem, -1 = read-only */
     layer_set root_layers;    /* merged at the root */
-    layer_set mixed_layers;   /* with a directory that may hold xattr whiteouts (opaque=x) */
-    layer_set kernel_layers;  /* that were the upper of a kernel mount */
-    struct opaque_entry opaque[OPAQUE_MAX];
-    u64 opened[COPIED_BITS / 64]; /* by hash: lower files that were opened for reading */
-    u64 stale;                    /* counts copy-ups of files that had been opened */
-    u64 copied[COPIED_BITS / 64]; /* by hash: lower files that were copied up in this session */
+    struct overlay_facts *facts;
     struct index *index;
-    u64 serial;                          /* for temporary names in work */
-    struct gone gone[GONE_MAX];          /* the last ones, by serial */
-    u32 nremains;                        /* so many so far */
+    void *memory;               /* facts and index, where overlay_init made it */
+    bool by_path;               /* holds no descriptors: layers are reached by their paths */
+    void (*unable)(void);       /* by_path: this call is the supervisor's; its result is not used */
+    u64 serial;                 /* for temporary names in work */
+    struct gone gone[GONE_MAX]; /* the last ones, by serial */
+    u32 nremains;               /* so many so far */
     struct remains remains[REMAINS_MAX]; /* the last ones of them */
     u64 touches;                         /* of the index, our own (spot.c) */
     struct {                             /* the upper directory that was changed last */
@@ -93,7 +98,6 @@ struct overlay {
         char path[VPATH_MAX];
     } kept;
     bool made_dir; /* overlay_upper_dir() made the directory it gave */
-    struct origin_entry origin[ORIGINS_MAX];
     bool leads_on; /* some relocated directory is in the upper now */
     u32 norelocs;
     struct relocation reloc[RELOCATIONS_MAX];
@@ -114,6 +118,14 @@ static inline struct overlay *overlay_of(struct vfs *fs)
 /* Opens the layers of a session and fills the vtable. The session must outlive the overlay.
  * Negative errno with *bad_layer set where a layer could not be opened. */
 int overlay_init(struct overlay *o, const struct session *s, int *bad_layer);
+/* The same in zeroed memory of overlay_shared_size() bytes that others may map too, and that stays
+ * the caller's. */
+size_t overlay_shared_size(void);
+int overlay_init_in(struct overlay *o, const struct session *s, void *memory, int *bad_layer);
+/* A process of the session looks at the layers by itself, with nothing but that memory: it opens
+ * nothing and may change nothing. `o` is zeroed; `unable` is called where only the supervisor
+ * knows. The functions that change are left out of the vtable. */
+void overlay_attach(struct overlay *o, const struct session *s, void *memory, void (*unable)(void));
 void overlay_fini(struct overlay *o);
 
 /* -- marks.c: what the markers on disk mean (overlay-wide formats in README.md) ------------------
@@ -172,6 +184,12 @@ int overlay_open_in(struct overlay *o, unsigned layer, const char *rel, u64 flag
 /* lstat of the same; both reach through directories of the upper that an ordinary user closed to
  * himself. */
 int overlay_stat_in(struct overlay *o, unsigned layer, const char *rel, struct stat *st);
+/* Directory descriptor and path by which `rel` of a layer is named in a call that does not follow
+ * symlinks in between; text (PATH_MAX bytes) may be needed for it. -ENAMETOOLONG. */
+int overlay_at(const struct overlay *o, unsigned layer, const char *rel, char *text,
+               const char **path);
+/* The same as one absolute path, for calls that take no descriptor. 0 or -ENAMETOOLONG. */
+int overlay_name(const struct overlay *o, unsigned layer, const char *rel, char *text);
 long overlay_locate(struct vfs *fs, const struct vnode *node, char *buf, size_t cap);
 long overlay_readlink(struct vfs *fs, const struct vnode *node, char *buf, size_t cap);
 int overlay_permission(struct vfs *fs, struct caller *who, const struct vnode *node, int mask);

@@ -7,6 +7,48 @@
 
 #define OVERLAYFS_MAGIC 0x794c7630
 
+int overlay_name(const struct overlay *o, unsigned layer, const char *rel, char *text)
+{
+    size_t len = 0;
+    if (o->by_path) {
+        int r = path_push(text, PATH_MAX, &len, session_layer_path(o->s, layer),
+                          o->s->layer[layer].path_len);
+        return r || !*rel ? r : path_push(text, PATH_MAX, &len, rel, str_len(rel));
+    }
+    sys_fd_path(text, o->layer_fd[layer]);
+    len = str_len(text);
+    return path_push(text, PATH_MAX, &len, *rel ? rel : ".", *rel ? str_len(rel) : 1);
+}
+
+int overlay_at(const struct overlay *o, unsigned layer, const char *rel, char *text,
+               const char **path)
+{
+    *path = rel;
+    if (!o->by_path)
+        return o->layer_fd[layer];
+    *path = text;
+    int r = overlay_name(o, layer, rel, text);
+    if (r && o->unable)
+        o->unable(); /* what has so long a path is reached by descriptors only */
+    return r ? r : AT_FDCWD;
+}
+
+/* What opens the layer's object for whoever holds no descriptor of the root: the root's own path is
+ * canonical, so that a symlink in it or behind it has been put there since. */
+static int open_by_path(struct overlay *o, unsigned layer, const char *rel, u64 flags)
+{
+    char text[PATH_MAX];
+    const char *path;
+    struct open_how how = {
+        .flags = flags | O_PATH | O_NOFOLLOW | O_CLOEXEC,
+        .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+    };
+    int dir = overlay_at(o, layer, rel, text, &path);
+    if (dir == -ENAMETOOLONG)
+        return dir;
+    return (int)SYS4(SYS_openat2, dir, path, &how, sizeof(how));
+}
+
 /* One step down in the upper, through a directory that an ordinary user may have closed to himself:
  * open for the step only. */
 static int step_in(struct overlay *o, int dir, const char *name, u64 flags)
@@ -44,13 +86,23 @@ static NOINLINE int open_stepwise(struct overlay *o, const char *rel, u64 flags)
 
 int overlay_open_in(struct overlay *o, unsigned layer, const char *rel, u64 flags)
 {
+    bool own_upper = layer == 0 && o->s->uid != 0;
+    if (o->by_path) {
+        int r = open_by_path(o, layer, rel, flags);
+        if (r == -EACCES && own_upper)
+            o->unable();
+        return r;
+    }
     int fd = sys_open_beneath(o->layer_fd[layer], *rel ? rel : ".", O_PATH | O_NOFOLLOW | flags, 0);
-    return fd == -EACCES && layer == 0 && o->s->uid != 0 ? open_stepwise(o, rel, flags) : fd;
+    return fd == -EACCES && own_upper ? open_stepwise(o, rel, flags) : fd;
 }
 
 int overlay_stat_in(struct overlay *o, unsigned layer, const char *rel, struct stat *st)
 {
-    int r = sys_fstatat(o->layer_fd[layer], rel, st, AT_SYMLINK_NOFOLLOW);
+    char text[PATH_MAX];
+    const char *path;
+    int dir = overlay_at(o, layer, rel, text, &path);
+    int r = dir == -ENAMETOOLONG ? dir : sys_fstatat(dir, path, st, AT_SYMLINK_NOFOLLOW);
     if (r != -EACCES || layer != 0 || o->s->uid == 0)
         return r;
     int fd = overlay_open_in(o, layer, rel, 0);
@@ -88,7 +140,10 @@ long overlay_readlink(struct vfs *fs, const struct vnode *node, char *buf, size_
         return -ENOENT;
     if (node->len == 0)
         return -EINVAL;
-    long n = sys_readlinkat(o->layer_fd[node->top], node->path, buf, cap);
+    char text[PATH_MAX];
+    const char *path;
+    int dir = overlay_at(o, node->top, node->path, text, &path);
+    long n = dir == -ENAMETOOLONG ? dir : sys_readlinkat(dir, path, buf, cap);
     if (n != -EACCES)
         return n;
     int fd = overlay_open_in(o, node->top, node->path, 0);
@@ -126,11 +181,8 @@ static long read_acl(struct overlay *o, const struct vnode *node, struct acl *ac
 {
     static const char name[] = "system.posix_acl_access";
     char path[PATH_MAX];
-    sys_fd_path(path, o->layer_fd[node->top]);
-    size_t len = str_len(path);
-    const char *rel = node->len ? node->path : ".";
     long n;
-    if (path_push(path, sizeof(path), &len, rel, str_len(rel)) == 0) {
+    if (overlay_name(o, node->top, node->path, path) == 0) {
         n = sys_lgetxattr(path, name, acl, sizeof(*acl));
     } else {
         int fd = overlay_grab(&o->vfs, node);
@@ -226,7 +278,9 @@ int overlay_statfs(struct vfs *fs, const struct vnode *node, struct statfs *out)
 {
     struct overlay *o = overlay_of(fs);
     (void)node;
-    int r = sys_fstatfs(o->layer_fd[o->s->layer[0].in_use ? 0 : 1], out);
+    unsigned layer = o->s->layer[0].in_use ? 0 : 1;
+    int r = o->by_path ? (int)SYS2(SYS_statfs, session_layer_path(o->s, layer), out)
+                       : sys_fstatfs(o->layer_fd[layer], out);
     if (r < 0)
         return r;
     out->f_type = OVERLAYFS_MAGIC;
