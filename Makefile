@@ -18,6 +18,7 @@ GENERAL_REGS := -mgeneral-regs-only
 all: $(BUILD)/fuss
 
 include common/common.mk
+-include preload/preload.mk
 -include tracer/tracer.mk
 -include tests/tests.mk
 -include scripts/scripts.mk

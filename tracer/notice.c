@@ -5,6 +5,7 @@
 #include "tracer/placement.h"
 #include "tracer/repoint.h"
 #include "tracer/serve.h"
+#include "tracer/shim.h"
 #include <string.h>
 #include <sys/ptrace.h>
 #include <unistd.h>
@@ -183,6 +184,12 @@ void notice_arrived(void)
         return;
     }
     repoint_by_notice(t);
+    shim_repointed(t);
+    t->shim_visit = shim_due(t);
+    if (t->shim_visit) {
+        retrace(t);
+        return;
+    }
     if (serve_begin(t, row)) {
         t->state = TASK_RUNNING;
         notify_answer(n.id, -ENOMEM);

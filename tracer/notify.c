@@ -105,6 +105,12 @@ int notify_give(u64 id, int fd, bool cloexec)
     return add(&a);
 }
 
+int notify_lend(u64 id, int fd)
+{
+    struct seccomp_notif_addfd a = {.id = id, .srcfd = (u32)fd, .newfd_flags = O_CLOEXEC};
+    return add(&a);
+}
+
 int notify_replace(u64 id, int fd, int theirs, bool cloexec)
 {
     struct seccomp_notif_addfd a = {.id = id,

@@ -31,6 +31,8 @@ int notify_continue(u64 id);
 /* The call is over; the program gets a descriptor for our `fd`: its number is the result, returned
  * here too. Where that fails (-EMFILE), the call still waits. */
 int notify_give(u64 id, int fd, bool cloexec);
+/* The program gets a descriptor for our `fd`, close-on-exec: its number; the call still waits. */
+int notify_lend(u64 id, int fd);
 /* The program's descriptor `theirs` stands for our `fd` from now on; the call still waits. */
 int notify_replace(u64 id, int fd, int theirs, bool cloexec);
 

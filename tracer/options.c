@@ -29,6 +29,8 @@ static const char help[] =
     "                            chardev (0/0 devices and xattrs, as kernel overlayfs)\n"
     "  --read-wh                 with chardev: understand .wh. names in the layers too\n"
     "  --backend=NAME            hybrid (default; runs as ptrace for now) or ptrace\n"
+    "  --shim=WAY                inject: programs that ask often look names up by themselves;\n"
+    "                            none (default, and auto for now): fuss does it for them\n"
     "  --no-guard                let the program write to the layers by their own paths\n"
     "  --kill-leftovers          end background processes when the command ends\n"
     "  --log-file=FILE           append the log to FILE instead of standard error\n"
@@ -130,6 +132,13 @@ static void set_backend(const char *word)
         die(EXIT_USAGE, "--backend: unknown backend '%s'; use hybrid or ptrace", word);
 }
 
+static void set_shim(struct options *o, const char *word)
+{
+    if (strcmp(word, "auto") != 0 && strcmp(word, "inject") != 0 && strcmp(word, "none") != 0)
+        die(EXIT_USAGE, "--shim: unknown way '%s'; use auto, inject or none", word);
+    o->shim = strcmp(word, "inject") == 0;
+}
+
 enum flag {
     F_MOUNTPOINT = 256,
     F_LOWERDIR,
@@ -137,6 +146,7 @@ enum flag {
     F_WORKDIR,
     F_WHITEOUT,
     F_BACKEND,
+    F_SHIM,
     F_LOG_FILE,
     F_NO_GUARD,
     F_READ_WH,
@@ -152,6 +162,7 @@ static const struct option flags[] = {
     {"workdir", required_argument, NULL, F_WORKDIR},
     {"whiteout", required_argument, NULL, F_WHITEOUT},
     {"backend", required_argument, NULL, F_BACKEND},
+    {"shim", required_argument, NULL, F_SHIM},
     {"log-file", required_argument, NULL, F_LOG_FILE},
     {"no-guard", no_argument, NULL, F_NO_GUARD},
     {"read-wh", no_argument, NULL, F_READ_WH},
@@ -188,6 +199,9 @@ static void take(struct options *o, int flag, const char *said)
         break;
     case F_BACKEND:
         set_backend(optarg);
+        break;
+    case F_SHIM:
+        set_shim(o, optarg);
         break;
     case F_LOG_FILE:
         o->log_file = optarg;

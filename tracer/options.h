@@ -18,6 +18,7 @@ struct options {
     enum marker_style style;
     const char *log_file;
     bool guard, read_wh, kill_leftovers;
+    bool shim; /* programs that ask often are given one */
     char **command;
 };
 

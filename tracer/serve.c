@@ -2,6 +2,7 @@
 #include "tracer/creds.h"
 #include "tracer/inject.h"
 #include "tracer/placement.h"
+#include "tracer/shim.h"
 #include "tracer/supervise.h"
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,15 @@ static void dispatch(struct task *t, struct call *c)
         break;
     case CALL_ENOSYS:
         call_done(c, -ENOSYS);
+        break;
+    case CALL_SECCOMP:
+        shim_off(t);
+        call_dispatch(c);
+        break;
+    case CALL_CHROOT:
+    case CALL_MOUNT:
+        shim_off(t);
+        call_dispatch(c);
         break;
     default:
         call_dispatch(c);

@@ -7,6 +7,7 @@
 #include "tracer/notify.h"
 #include "tracer/placement.h"
 #include "tracer/setup.h"
+#include "tracer/shim.h"
 #include "tracer/sockname.h"
 #include "tracer/supervise.h"
 #include "tracer/wait.h"
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -238,12 +240,19 @@ static int prepare(const struct session *s)
         say("out of memory: cannot start; free some memory and try again");
         return -ENOMEM;
     }
-    int err = creds_init();
+    void *facts;
+    int err = shim_init(s, &facts);
+    if (err) {
+        say("cannot make the shim: %s; use --shim=none", strerror(-err));
+        return err;
+    }
+    err = creds_init();
     if (err) {
         say("/proc: cannot read the own credentials: %s; mount /proc", strerror(-err));
         return err;
     }
-    err = overlay_init(sup.overlay, s, &bad_layer);
+    err = facts ? overlay_init_in(sup.overlay, s, facts, &bad_layer)
+                : overlay_init(sup.overlay, s, &bad_layer);
     if (err) {
         say("%s: cannot open the layer: %s; correct its rights, or take another",
             bad_layer >= 0 ? session_layer_path(s, (unsigned)bad_layer) : session_mount(s),
@@ -313,10 +322,14 @@ _Noreturn static void supervisor(int front_fd, int front_pid, const struct sessi
 {
     struct halves h;
     int err = 0, pid = -1;
+    u64 cookie = 0;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != front_pid)
         _exit(EXIT_FUSS);
     enum filter_way way = way_of_calls();
+    shim_enable(o->shim);
+    if (shim_enabled() && way == FILTER_NOTIFY && getrandom(&cookie, sizeof(cookie), 0) > 0)
+        filter_open_gate(cookie & ~((u64)3 << 62) & ~(u64)1);
     struct filter *filter = filter_build(way, &err);
     if (!filter)
         say("cannot build the seccomp filter: %s; report it", strerror(-err));
@@ -341,7 +354,7 @@ _Noreturn static void supervisor(int front_fd, int front_pid, const struct sessi
     keep_out_of_the_way();
     setup_own_lock();
     placement_init();
-    if (prepare(s) || !listen_to(pid, &h) || seize(pid)) {
+    if (!listen_to(pid, &h) || prepare(s) || seize(pid)) {
         kill(pid, SIGKILL);
         waitpid(pid, NULL, __WALL);
         setup_cleanup();

@@ -5,6 +5,7 @@
 #include "tracer/log.h"
 #include "tracer/notice.h"
 #include "tracer/placement.h"
+#include "tracer/shim.h"
 #include "tracer/trap.h"
 #include "tracer/wait.h"
 #include "base/sys.h"
@@ -63,6 +64,7 @@ static void on_clone(struct task *t, int event)
             kill(tid, SIGKILL); /* no memory to look after it */
         } else {
             placement_inherit(child, t);
+            shim_cloned(t, child);
             child->state = parked ? TASK_PARKED : TASK_STARTING;
         }
         if (child && child->proc && parked) {
@@ -253,6 +255,8 @@ static void on_stop(int tid, int status)
             trap_exit(t);
         } else {
             log_debug("%d: signal %d", tid, sig);
+            if (shim_signal(t, sig))
+                sig = 0;
             notice_signal(t);
             task_run(t, sig, false);
         }

@@ -81,6 +81,8 @@ static struct mm *mm_copy(const struct mm *from)
         mm->area[i].addr = from->area[i].addr;
         mm->area[i].size = from->area[i].size;
     }
+    if (mm)
+        mm->shim = from->shim;
     return mm;
 }
 
@@ -116,6 +118,7 @@ int task_adopt(struct task *child, struct task *parent, int tgid, bool shares_mm
         if (!child->proc)
             return -ENOMEM;
         memcpy(child->proc->exe, parent->proc->exe, strlen(parent->proc->exe) + 1);
+        child->proc->shim_off = parent->proc->shim_off;
         child->proc->not_dumpable = parent->proc->not_dumpable;
         child->proc->stale_seen = parent->proc->stale_seen;
     }

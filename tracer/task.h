@@ -18,11 +18,26 @@ struct scratch_area {
     unsigned __int128 used; /* a bit per slot */
 };
 
+/* shim.c: of the shim in this address space. */
+struct shim_state {
+    bool never;       /* it does not get one */
+    unsigned notices; /* so far, before it gets one */
+    u64 base;         /* 0 = none */
+    u64 slots;
+    u64 stale;
+    u64 stubs; /* the page with room for them, so many used */
+    unsigned nstubs, nseen;
+    struct {
+        u64 start, end;
+    } seen[24]; /* mappings whose sites were rewritten, or have none */
+};
+
 /* One per address space: shared by CLONE_VM, copied by fork, new at exec. */
 struct mm {
     unsigned refs;
     int mem_fd; /* /proc/TID/mem, -1 = not opened yet */
     struct scratch_area area[SCRATCH_AREAS];
+    struct shim_state shim;
 };
 
 /* One per thread group. */
@@ -33,6 +48,7 @@ struct proc {
     int proc_fd;        /* /proc/TGID, O_PATH|O_DIRECTORY, -1 = not opened yet; task_proc_fd() */
     bool files_differ;  /* some thread may have a descriptor table of its own */
     u64 stale_seen;     /* repoint.c: the session's count of stale files when last looked at */
+    bool shim_off;      /* no call of it may be served by a shim any more */
     bool not_dumpable;  /* the program asked for it; emulated */
     char exe[PATH_MAX]; /* virtual path of the executed file, "" = ask the kernel */
 };
@@ -59,6 +75,8 @@ struct task {
     u8 attempts;       /* restarts so far of the call that is said again */
     u64 notice;        /* id of the notice by which the call under way came */
     bool noticed;      /* it came by one */
+    bool shim_visit;   /* the next ptrace stop of the call is shim_visit()'s */
+    int shim_fd;       /* the shim's file in the program, until then; 0 = none, else + 1 */
     bool passed;       /* the kernel was told to run the last call itself */
     enum { RETRACE_NONE, RETRACE_ASKED, RETRACE_MARKED } retrace; /* notice.c */
     int pidfd; /* PIDFD_THREAD of this thread, -1 = not opened */

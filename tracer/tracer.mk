@@ -8,6 +8,10 @@ $(OBJ)/tracer/%.o: tracer/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -DFUSS_VERSION='"$(FUSS_VERSION)"' $(CFLAGS) -c $< -o $@
 
+ifeq ($(TRACER_ARCH),x86_64)
+TRACER_OBJ += $(OBJ)/preload/blob.o
+endif
+
 $(BUILD)/fuss: $(TRACER_OBJ) $(COMMON_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -static $(LDFLAGS) -o $@ $(TRACER_OBJ) $(COMMON_LIB) -lseccomp -lyaml

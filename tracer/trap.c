@@ -8,6 +8,7 @@
 #include "tracer/remote.h"
 #include "tracer/repoint.h"
 #include "tracer/serve.h"
+#include "tracer/shim.h"
 #include "tracer/supervise.h"
 #include "base/sys.h"
 #include <string.h>
@@ -196,6 +197,14 @@ void trap_seccomp(struct task *t)
         if (!t->has_status)
             task_run(t, 0, true);
         return;
+    }
+    if (t->shim_visit) {
+        t->shim_visit = false;
+        if (shim_visit(t)) {
+            if (!t->has_status)
+                task_run(t, 0, true);
+            return;
+        }
     }
     if (repoint_due(t)) {
         /* Another process copied a file up since this one was last looked at. */

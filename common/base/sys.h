@@ -17,8 +17,17 @@ struct statx;
 bool sys_hook(long nr, long *result);
 #endif
 
+#ifdef FUSS_SHIM
+/* In a program: what may be called there, past the filter (preload/shim.c). */
+__attribute__((visibility("hidden"))) long shim_sys(long nr, long a, long b, long c, long d, long e,
+                                                    long f);
+#endif
+
 static inline long sys_call(long nr, long a, long b, long c, long d, long e, long f)
 {
+#ifdef FUSS_SHIM
+    return shim_sys(nr, a, b, c, d, e, f);
+#endif
 #ifdef FUSS_SYS_HOOK
     long hooked;
     if (sys_hook(nr, &hooked))

@@ -3,6 +3,7 @@
 #include "base/str.h"
 #include "base/sys.h"
 #include "vfs/access.h"
+#include <linux/seccomp.h>
 
 void call_begin(struct call *c)
 {
@@ -362,7 +363,11 @@ void call_dispatch(struct call *c)
         call_pass(c);
         break;
     case CALL_SECCOMP:
-        call_done(c, -EBUSY); /* one listener per filter chain: programs know the answer */
+        /* One listener per filter chain: programs know the answer. */
+        if (c->arg[0] == SECCOMP_SET_MODE_FILTER && (c->arg[1] & SECCOMP_FILTER_FLAG_NEW_LISTENER))
+            call_done(c, -EBUSY);
+        else
+            call_pass(c);
         break;
     case CALL_EXEC:
     case CALL_BIND:

@@ -123,6 +123,24 @@ static int show_statx(const struct stat *st, const char *path, int fd, int flags
     return 0;
 }
 
+/* The same of a vnode. */
+static int show_node(struct call *c, const struct stat *st, int sync, u32 mask, struct statx *stx)
+{
+    const struct vnode *node = &c->place.node;
+    struct vfs *fs = c->view->fs;
+    if (c->view->unable) { /* opens nothing */
+        long n = fs->ops.locate(fs, node, c->real, sizeof(c->real));
+        return n < 0 ? (int)n
+                     : show_statx(st, c->real, AT_FDCWD, AT_SYMLINK_NOFOLLOW | sync, mask, stx);
+    }
+    int fd = fs->ops.grab(fs, node);
+    if (fd < 0)
+        return fd;
+    int err = show_statx(st, "", fd, AT_EMPTY_PATH | sync, mask, stx);
+    sys_close(fd);
+    return err;
+}
+
 /* statx(dirfd, path, flags, mask, buffer): the mask is the argument behind the flags. */
 void call_statx(struct call *c)
 {
@@ -159,12 +177,8 @@ void call_statx(struct call *c)
             err = -ENOENT;
         if (!err)
             err = fs->ops.getattr(fs, &c->place.node, &st);
-        if (!err) {
-            fd = fs->ops.grab(fs, &c->place.node);
-            err = fd < 0 ? fd : show_statx(&st, "", fd, AT_EMPTY_PATH | sync, mask, &stx);
-            if (fd >= 0)
-                sys_close(fd);
-        }
+        if (!err)
+            err = show_node(c, &st, sync, mask, &stx);
     }
     if (!err)
         err = c->who->ops.write(c->who, c->arg[c->row->aux], &stx, sizeof(stx));

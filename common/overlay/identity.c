@@ -81,6 +81,10 @@ static void remember(struct overlay *o, const struct stat *up, u64 dev, u64 ino,
     struct origin_entry *e = slot_of(o, up->st_dev, up->st_ino, true);
     if (!e)
         return;
+    if (o->only_reads) {
+        o->unable();
+        return;
+    }
     origin_changing(o);
     *e = (struct origin_entry){
         .dev = up->st_dev, .ino = up->st_ino, .shown_dev = dev, .shown_ino = ino, .copy = copy};
@@ -347,6 +351,8 @@ void overlay_note_opened(struct vfs *fs, const struct stat *low)
 {
     u64 bit;
     u64 *word = hash_word(overlay_of(fs)->facts->opened, low, &bit);
+    if (overlay_of(fs)->only_reads)
+        overlay_of(fs)->unable();
     if (!(__atomic_load_n(word, __ATOMIC_ACQUIRE) & bit))
         __atomic_or_fetch(word, bit, __ATOMIC_SEQ_CST);
 }

@@ -31,16 +31,7 @@ static void fill_looking(struct vfs_ops *ops)
 static void fill_ops(struct vfs_ops *ops)
 {
     fill_looking(ops);
-    ops->copy_up = overlay_copy_up;
-    ops->mkdir = overlay_mkdir;
-    ops->mknod = overlay_mknod;
-    ops->symlink = overlay_symlink;
-    ops->link = overlay_link;
-    ops->unlink = overlay_unlink;
-    ops->rmdir = overlay_rmdir;
-    ops->rename = overlay_rename;
-    ops->create_begin = overlay_create_begin;
-    ops->create_end = overlay_create_end;
+    overlay_fill_changing(ops);
 }
 
 /* Which layers show at the root: a `.wh..wh..opq` there hides the deeper ones. Overlay xattrs of a
@@ -84,6 +75,19 @@ int overlay_init(struct overlay *o, const struct session *s, int *bad_layer)
     return r;
 }
 
+/* Only the supervisor remembers what was removed. */
+static long ask_gone(struct vfs *fs, const char *rel UNUSED, char *buf UNUSED, size_t cap UNUSED)
+{
+    overlay_of(fs)->unable();
+    return -ENOENT;
+}
+
+static int ask_remains(struct vfs *fs, const struct stat *st UNUSED)
+{
+    overlay_of(fs)->unable();
+    return -ENOENT;
+}
+
 void overlay_attach(struct overlay *o, const struct session *s, void *memory, void (*unable)(void))
 {
     o->s = s;
@@ -94,10 +98,12 @@ void overlay_attach(struct overlay *o, const struct session *s, void *memory, vo
     o->root_layers = o->facts->root_layers[0] | (layer_set)o->facts->root_layers[1] << 64;
     o->vfs.name = "overlay";
     o->vfs.structure = index_structure(o->index);
-    o->work_fd = -1;
+    o->work_fd = o->kept.fd = -1;
     for (unsigned i = 0; i < LAYERS_MAX; i++)
         o->layer_fd[i] = -1;
     fill_looking(&o->vfs.ops);
+    o->vfs.ops.gone = ask_gone;
+    o->vfs.ops.remains = ask_remains;
 }
 
 int overlay_init_in(struct overlay *o, const struct session *s, void *memory, int *bad_layer)

@@ -33,6 +33,10 @@ static int layer_stat(struct overlay *o, unsigned layer, const char *rel, bool s
         return sys_fstat(o->layer_fd[layer], st);
     if (!safe || !*rel)
         return overlay_stat_in(o, layer, rel, st);
+    if (o->by_path) {
+        bool parent;
+        return overlay_steady_stat(o, layer, rel, st, &parent);
+    }
     int fd = overlay_open_in(o, layer, rel, 0);
     if (fd < 0)
         return fd;
@@ -122,6 +126,8 @@ static int layer_says(struct overlay *o, unsigned layer, const struct wanted *w,
 
 static void learn(struct overlay *o, u64 hash, u64 word, int say)
 {
+    if (o->only_reads)
+        return;
     if (say == SAYS_NOTHING)
         index_learn(o->index, hash, word, INDEX_ABSENT);
     else if (say == SAYS_DIR || say == SAYS_DIR_END)
@@ -250,6 +256,8 @@ static layer_set known_parents(struct overlay *o, const struct vnode *out)
             continue;
         switch (index_look(o->index, index_hash(o->index, out->path, at), &word)) {
         case INDEX_MAYBE:
+            if (o->only_reads)
+                o->unable(); /* who learns it for all */
             return 0;
         case INDEX_ABSENT:
             layers &= ~layer_bit(0);
@@ -275,24 +283,9 @@ static bool parent_in_layer(struct overlay *o, unsigned layer, const char *path,
            (overlay_stat_in(o, layer, dir, &st) == 0 && S_ISDIR(st.st_mode));
 }
 
-/* Only one lower can have it: one look at the whole path. `parent`: the upper has the directory, so
- * that a lower that leads elsewhere has no say. */
-static int look_whole(struct overlay *o, struct vnode *out, unsigned layer, bool parent)
+/* The one layer that can have it has it, with stat out->st. */
+static int take_whole(struct overlay *o, struct vnode *out, unsigned layer)
 {
-    make_absent(out);
-    if (session_masked(o->s, layer, out->path))
-        return -EAGAIN;
-    int fd = overlay_open_in(o, layer, out->path, 0);
-    if (parent && (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP))
-        return 0;
-    if (fd == -ENOENT)
-        return parent_in_layer(o, layer, out->path, out->len) ? 0 : -EAGAIN;
-    if (fd < 0)
-        return -EAGAIN;
-    int r = sys_fstat(fd, &out->st);
-    sys_close(fd);
-    if (r < 0)
-        return -EAGAIN;
     if (overlay_is_whiteout(o, layer, out->path, &out->st)) {
         make_absent(out);
         return 0;
@@ -302,6 +295,44 @@ static int look_whole(struct overlay *o, struct vnode *out, unsigned layer, bool
     out->top = (u8)layer;
     out->layers = layer_bit(layer);
     return 0;
+}
+
+static int look_whole_by_path(struct overlay *o, struct vnode *out, unsigned layer, bool parent)
+{
+    bool led;
+    struct stat st;
+    int r = overlay_steady_stat(o, layer, out->path, &st, &led);
+    if (r == -ENOENT && (led || parent))
+        return 0;
+    if (parent && (r == -ENOTDIR || r == -ELOOP))
+        return 0;
+    if (r == -EACCES && o->only_reads)
+        o->unable();
+    if (r < 0)
+        return -EAGAIN;
+    out->st = st;
+    return take_whole(o, out, layer);
+}
+
+/* Only one lower can have it: one look at the whole path. `parent`: the upper has the directory, so
+ * that a lower that leads elsewhere has no say. */
+static int look_whole(struct overlay *o, struct vnode *out, unsigned layer, bool parent)
+{
+    make_absent(out);
+    if (session_masked(o->s, layer, out->path))
+        return -EAGAIN;
+    if (o->by_path)
+        return look_whole_by_path(o, out, layer, parent);
+    int fd = overlay_open_in(o, layer, out->path, 0);
+    if (parent && (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP))
+        return 0;
+    if (fd == -ENOENT)
+        return parent_in_layer(o, layer, out->path, out->len) ? 0 : -EAGAIN;
+    if (fd < 0)
+        return -EAGAIN;
+    int r = sys_fstat(fd, &out->st);
+    sys_close(fd);
+    return r < 0 ? -EAGAIN : take_whole(o, out, layer);
 }
 
 /* 0: answered. */
@@ -314,6 +345,8 @@ static int descend_fast(struct overlay *o, struct vnode *out)
     out->dir_layers = parents;
     out->whiteout = false;
     bool upper = parents & layer_bit(0);
+    if (o->only_reads && upper && o->s->uid != 0)
+        o->unable(); /* a layer's rights are not the union's */
     layer_set low = lowers_of(parents);
     if (!upper)
         return look_whole(o, out, lowest(low), false);
@@ -337,6 +370,8 @@ int overlay_descend(struct vfs *fs, const char *path, size_t len, struct vnode *
     out->len = len;
     memmove(out->path, path, len);
     out->path[len] = '\0';
+    if (o->only_reads && low && !is_single(low) && o->s->uid != 0)
+        o->unable();
     if (!low || is_single(low)) {
         int r = descend_fast(o, out);
         if (r == 0 || r == -EIO)

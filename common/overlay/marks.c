@@ -155,9 +155,12 @@ static bool has_layer(const u64 set[2], unsigned layer)
     return __atomic_load_n(&set[layer / 64], __ATOMIC_ACQUIRE) >> layer % 64 & 1;
 }
 
-static void add_layer(u64 set[2], unsigned layer)
+static void add_layer(const struct overlay *o, u64 set[2], unsigned layer)
 {
-    __atomic_or_fetch(&set[layer / 64], (u64)1 << layer % 64, __ATOMIC_SEQ_CST);
+    if (o->only_reads && !has_layer(set, layer))
+        o->unable();
+    if (!o->only_reads)
+        __atomic_or_fetch(&set[layer / 64], (u64)1 << layer % 64, __ATOMIC_SEQ_CST);
 }
 
 /* The marks of a file or directory, by name: nothing needs to be opened. */
@@ -222,9 +225,9 @@ int overlay_is_opaque(struct overlay *o, unsigned layer, const char *rel)
     if (r < 0)
         return r;
     if (m.mixed)
-        add_layer(o->facts->mixed, layer);
+        add_layer(o, o->facts->mixed, layer);
     if (m.kernel)
-        add_layer(o->facts->kernel, layer);
+        add_layer(o, o->facts->kernel, layer);
     if (m.redirect)
         return -EIO;
     return m.opaque || has_opaque_name(o, layer, rel);
@@ -255,6 +258,8 @@ int overlay_lower_opaque(struct overlay *o, unsigned layer, const char *dir, con
     u64 known = __atomic_load_n(e, __ATOMIC_ACQUIRE);
     if ((known & ~(u64)1) == tag)
         return known & 1;
+    if (o->only_reads)
+        o->unable();
     int r = overlay_is_opaque(o, layer, rel);
     if (r == 0)
         r = overlay_has_wh(o, layer, dir, path_last(rel, str_len(rel)));

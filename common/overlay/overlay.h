@@ -21,6 +21,7 @@
 #define LIST_BUFFER     32768 /* bytes of one getdents64 */
 #define LIST_MEMORY     (LIST_BUFFER + sizeof(struct vnode))
 #define TICKETS_MAX     256
+#define STEADY_ENTRIES  1024 /* directories of lowers that were seen to be some */
 #define OPAQUE_MAX      8192 /* lower directories whose opacity is remembered; a power of two */
 
 struct index; /* overlay/index.h */
@@ -67,6 +68,7 @@ struct overlay_facts {
     u64 opaque[OPAQUE_MAX];       /* one word per lower directory, by anybody: see marks.c */
     u64 opened[COPIED_BITS / 64]; /* by hash: lower files opened for reading; by anybody */
     u64 copied[COPIED_BITS / 64]; /* by hash: lower files that were copied up */
+    u64 changes;                  /* odd while the union is being changed: see changing.c */
     u64 stale;                    /* counts copy-ups of files that had been opened */
     u64 origin_changes;           /* odd while the table below is being changed */
     struct origin_entry origin[ORIGINS_MAX];
@@ -81,12 +83,15 @@ struct overlay {
     layer_set root_layers;    /* merged at the root */
     struct overlay_facts *facts;
     struct index *index;
-    void *memory;               /* facts and index, where overlay_init made it */
-    bool by_path;               /* holds no descriptors: layers are reached by their paths */
-    void (*unable)(void);       /* by_path: this call is the supervisor's; its result is not used */
-    u64 serial;                 /* for temporary names in work */
-    struct gone gone[GONE_MAX]; /* the last ones, by serial */
-    u32 nremains;               /* so many so far */
+    void *memory;         /* facts and index, where overlay_init made it */
+    bool by_path;         /* holds no descriptors: layers are reached by their paths */
+    bool only_reads;      /* by_path: facts and index cannot be written to; who learns is asked */
+    u64 *steady;          /* by_path: STEADY_ENTRIES words of its own, zeroed; may be NULL */
+    unsigned changing;    /* depth of changes under way: changing.c */
+    void (*unable)(void); /* by_path: this call is the supervisor's; its result is not used */
+    u64 serial;           /* for temporary names in work */
+    struct gone gone[GONE_MAX];          /* the last ones, by serial */
+    u32 nremains;                        /* so many so far */
     struct remains remains[REMAINS_MAX]; /* the last ones of them */
     u64 touches;                         /* of the index, our own (spot.c) */
     struct {                             /* the upper directory that was changed last */
@@ -126,6 +131,8 @@ int overlay_init_in(struct overlay *o, const struct session *s, void *memory, in
  * nothing and may change nothing. `o` is zeroed; `unable` is called where only the supervisor
  * knows. The functions that change are left out of the vtable. */
 void overlay_attach(struct overlay *o, const struct session *s, void *memory, void (*unable)(void));
+/* changing.c */
+void overlay_fill_changing(struct vfs_ops *ops);
 void overlay_fini(struct overlay *o);
 
 /* -- marks.c: what the markers on disk mean (overlay-wide formats in README.md) ------------------
@@ -184,6 +191,10 @@ int overlay_open_in(struct overlay *o, unsigned layer, const char *rel, u64 flag
 /* lstat of the same; both reach through directories of the upper that an ordinary user closed to
  * himself. */
 int overlay_stat_in(struct overlay *o, unsigned layer, const char *rel, struct stat *st);
+/* steady.c: lstat of the object that real directories alone lead to. *parent: they do, whatever is
+ * said of the object itself. -ELOOP where a symlink is in the way. */
+int overlay_steady_stat(struct overlay *o, unsigned layer, const char *rel, struct stat *st,
+                        bool *parent);
 /* Directory descriptor and path by which `rel` of a layer is named in a call that does not follow
  * symlinks in between; text (PATH_MAX bytes) may be needed for it. -ENAMETOOLONG. */
 int overlay_at(const struct overlay *o, unsigned layer, const char *rel, char *text,

@@ -90,6 +90,10 @@ int overlay_reverse(struct vfs *fs, unsigned layer, const char *rel, const struc
         return r;
     if (r == 0 && stands_for(o, out, layer, st))
         return 0;
+    if (o->only_reads) {
+        o->unable(); /* who remembers where it went */
+        return -ENOENT;
+    }
     const struct relocation *reloc = layer > 0 ? relocation_of(o, rel, &rest) : NULL;
     const char *to = reloc ? relocated_to(o, reloc, rest, moved, sizeof(moved)) : NULL;
     if (to && is_linked(reloc) && moved_here(o, to, st, out))

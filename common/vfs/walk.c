@@ -474,6 +474,24 @@ static bool plain_path(const char *base, const char *path, struct place *place)
     return true;
 }
 
+/* What RESOLVE_NO_SYMLINKS says of a path outside, for whoever opens nothing: 0, -ENOENT, or
+ * another error. */
+static int look_outside(char *path, bool follow)
+{
+    struct stat st;
+    for (char *p = path + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        int r = sys_fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW);
+        *p = '/';
+        if (r < 0 || !S_ISDIR(st.st_mode))
+            return r == -ENOENT ? r : -ELOOP;
+    }
+    int r = sys_fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW);
+    return r == 0 && follow && S_ISLNK(st.st_mode) ? -ELOOP : r;
+}
+
 /* The common case, without a look at each component. 1: settled; 0: walk it. */
 static int walk_fast(const struct view *view, struct caller *who, const char *base,
                      const char *path, unsigned flags, struct place *place)
@@ -483,7 +501,7 @@ static int walk_fast(const struct view *view, struct caller *who, const char *ba
         return 0;
     bool follow = (flags & WALK_FOLLOW) || (place->slash && !(flags & WALK_PARENT));
     if (session_below_mount(view->session, place->path, &rel)) {
-        if (!searches_all(who) || (place->slash && (flags & WALK_PARENT)))
+        if ((!searches_all(who) && !view->unable) || (place->slash && (flags & WALK_PARENT)))
             return 0;
         if (view->fs->ops.descend(view->fs, rel, str_len(rel), &place->node))
             return 0;
@@ -504,10 +522,11 @@ static int walk_fast(const struct view *view, struct caller *who, const char *ba
     };
     if (path_below(session_mount(view->session), place->path, NULL))
         return 0;
-    int fd = (int)SYS4(SYS_openat2, AT_FDCWD, place->path, &how, sizeof(how));
+    int fd = view->unable ? look_outside(place->path, follow)
+                          : (int)SYS4(SYS_openat2, AT_FDCWD, place->path, &how, sizeof(how));
     if (fd < 0 && fd != -ENOENT)
         return 0;
-    if (fd >= 0)
+    if (fd >= 0 && !view->unable)
         sys_close(fd);
     place->exists = fd >= 0;
     place->last = LAST_NAME;
@@ -530,6 +549,8 @@ int walk(const struct view *view, struct caller *who, const char *base, const ch
     if (n >= PATH_MAX)
         return -ENAMETOOLONG;
     int fast = walk_fast(view, who, base, path, flags, place);
+    if (!fast && view->unable)
+        view->unable();
     if (!fast) {
         w.view = view;
         w.who = who;

@@ -39,6 +39,9 @@ struct view {
     bool
         *raw_dirs; /* set once a layer's directory was opened by its own path (O_APPEND marks it) */
     struct base_memo *memo; /* zeroed memory, or NULL: remember nothing */
+    /* In a process of the program, which opens nothing for it: does not return where the common
+     * case does not settle the walk. NULL = walk all the way. */
+    void (*unable)(void);
 };
 
 struct place {

@@ -168,6 +168,7 @@ fuss_argv() {
     if [ "$E2E_BACKEND" != oracle ]; then
         args=("--backend=$E2E_BACKEND" "--mountpoint=$MOUNT" "--lowerdir=$LOWER"
             "--whiteout=$E2E_STYLE")
+        [ -z "${E2E_SHIM:-}" ] || [ "$E2E_BACKEND" != hybrid ] || args+=("--shim=$E2E_SHIM")
         [ -z "$UPPER" ] || args+=("--upperdir=$UPPER")
         ARGV+=("${AS[@]}" "$FUSS" "${args[@]}" "${FUSS_OPTS[@]}" -- "$@")
         return

@@ -158,6 +158,40 @@ static void test_notices(void **state)
     setup(state);
 }
 
+/* With the gate open: what only reads passes with the cookie, and with nothing near it. */
+static void test_gate(void **state)
+{
+    const uint64_t before = filter_cookie, cookie = 0x3b00c0de12345678;
+    const uint64_t gated[6] = {[5] = cookie}, marked[6] = {[5] = cookie + 1};
+    const uint64_t near[][6] = {{[5] = cookie - 1},
+                                {[5] = cookie + 2},
+                                {[5] = cookie ^ (uint64_t)1 << 63},
+                                {[5] = cookie ^ (uint64_t)1 << 32},
+                                {[5] = ~cookie},
+                                {[4] = cookie}};
+    filter_open_gate(cookie);
+    filter_free(filter);
+    filter = build(FILTER_NOTIFY);
+    assert_non_null(filter);
+    for (int nr = 0; nr < NUMBERS_DENIED; nr++) {
+        const struct sysrow *row = systab_row(nr);
+        if (!row || !filter_by_notice(row) || (row->traits & SYS_ARG_FILTER) ||
+            row->handler == CALL_ENOSYS)
+            continue;
+        bool reads = row->want == WANT_LOOKUP || row->want == WANT_READ;
+        assert_true(!filter_gated(row) || reads);
+        assert_int_equal(run(HERE, nr, gated),
+                         filter_gated(row) ? SECCOMP_RET_ALLOW : SECCOMP_RET_USER_NOTIF);
+        assert_true(stops(run(HERE, nr, marked)));
+        for (size_t i = 0; i < sizeof(near) / sizeof(near[0]); i++)
+            assert_int_equal(run(HERE, nr, near[i]), SECCOMP_RET_USER_NOTIF);
+    }
+    gate_open = false;
+    filter_cookie = before;
+    teardown(state);
+    setup(state);
+}
+
 static void test_foreign_abi(void **state)
 {
     (void)state;
@@ -227,7 +261,10 @@ static void test_conditions(void **state)
     expect(SYS_clone, 0, CLONE_UNTRACED | CLONE_VM | CLONE_VFORK | SIGCHLD, true);
     expect(SYS_clone, 0, (uint32_t)~CLONE_UNTRACED, false);
     for (int option = 1; option < 80; option++)
-        expect(SYS_prctl, 0, (unsigned)option, option == PR_SET_DUMPABLE);
+        expect(SYS_prctl, 0, (unsigned)option,
+               option == PR_SET_DUMPABLE || option == PR_SET_SECCOMP);
+    expect(SYS_seccomp, 0, SECCOMP_SET_MODE_FILTER, true);
+    expect(SYS_seccomp, 0, SECCOMP_GET_ACTION_AVAIL, false);
     expect(SYS_prctl, 0, PR_SET_DUMPABLE | 0xdeadbeef00000000, true);
 }
 
@@ -394,6 +431,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_number),
         cmocka_unit_test(test_notices),
+        cmocka_unit_test(test_gate),
         cmocka_unit_test(test_foreign_abi),
         cmocka_unit_test(test_conditions),
         cmocka_unit_test(test_untraced),

@@ -1,0 +1,65 @@
+/* The in-process shim as both sides know it: one piece of memory in each program that has it.
+ *
+ *   text    code and constants, then room for stubs; private, read and execute
+ *   shared  struct shim_shared, the session's; read-only
+ *   own     struct shim_own and the slots; the program's private memory
+ *
+ * text and shared are one file that the supervisor makes. A rewritten site jumps to a stub, which
+ * sets eax to the call's number, rcx to where the program goes on, and jumps to `entry`; the
+ * `syscall` that the site keeps is at rcx - 2. */
+#ifndef FUSS_SHIM_IMAGE_H
+#define FUSS_SHIM_IMAGE_H
+
+#include "overlay/overlay.h"
+#include "vfs/walk.h"
+
+#define SHIM_PAGE   4096u
+#define SHIM_FACTS  (2u << 20) /* room for overlay_shared_size() */
+#define SHIM_SLOT   0x20000u   /* bytes of stack for one call under way; preload/entry.S */
+#define SHIM_SLOTS  16u
+#define SHIM_STUB   32u                 /* bytes of a stub */
+#define SHIM_STUBS  128u                /* in the text */
+#define SHIM_COOKIE 0xc00c1ec00c1ec00cu /* stands in the text for the session's */
+
+struct shim_shared {
+    struct session session;
+    struct cred cred; /* the session's own: the shim runs in processes that have the same */
+    u8 pad[SHIM_PAGE];
+    u8 facts[SHIM_FACTS] __attribute__((aligned(4096))); /* overlay_init_in() */
+};
+
+/* What the supervisor writes when it brings the shim in; then its alone, but for `off`. */
+struct shim_own {
+    u64 slots; /* address of the first, a multiple of SHIM_SLOT */
+    u64 off;   /* not 0: every call is the supervisor's */
+    u64 stale; /* overlay_facts.stale as far as this process's descriptors are right */
+    u64 ready; /* the shim's: the overlay below is set up */
+    u64 steady[STEADY_ENTRIES];
+    struct overlay overlay;
+    struct view view;
+    struct caller who;
+};
+
+/* The end of a slot holds what the program's registers were. */
+#define SHIM_SAVED 256u
+struct shim_saved {
+    u64 held; /* bit 0 */
+    u64 rsp, rax, rdi, rsi, rdx, r10, r8, r9;
+    u64 rcx; /* where the program goes on */
+    u64 rbx, rbp, r12, r13, r14, r15;
+    s64 result;
+};
+
+/* At the very beginning of the text; offsets from there. */
+struct shim_head {
+    u64 magic;
+    u64 cookie; /* SHIM_COOKIE; in a program, the session's */
+    u32 size;   /* of the text as built, a multiple of SHIM_PAGE */
+    u32 stubs, entry;
+    /* What a thread in the shim has done by then: entry.S. */
+    u32 tested, claimed, saved, finish, finish_r11, freed, leave, leave_r11, left, full, end;
+    u32 shared, own, all; /* where the parts begin; the size of all without the slots */
+};
+#define SHIM_MAGIC 0x6d68732d73737566u
+
+#endif

@@ -1,0 +1,111 @@
+/* From a rewritten site to the engine and back: which calls are done here, and what makes one the
+ * supervisor's after all. Nothing is changed and nothing opened before the result is known, so that
+ * a call can be given up at any instruction. */
+#include "preload/shim_inside.h"
+#include "base/sys.h"
+#include "call/call.h"
+
+enum { RESULT, LEAVE, PASS }; /* as entry.S reads it */
+
+/* The only system calls made in here: they read, and need no descriptor. */
+long shim_sys(long nr, long a, long b, long c, long d, long e, long f UNUSED)
+{
+    switch (nr) {
+    case SYS_newfstatat:
+    case SYS_fstat:
+    case SYS_statx:
+    case SYS_readlinkat:
+    case SYS_getxattr:
+    case SYS_lgetxattr:
+    case SYS_llistxattr:
+        return shim_gate(nr, a, b, c, d, e);
+    case SYS_fcntl:
+        if (b == F_GETFL)
+            return shim_gate(nr, a, b, c, d, e);
+        break;
+    default:
+        break;
+    }
+    shim_unable();
+}
+
+static bool serves(const struct sysrow *row)
+{
+    switch ((enum call_handler)row->handler) {
+    case CALL_STAT:
+    case CALL_STATX:
+    case CALL_ACCESS:
+    case CALL_READLINK:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void set_up(struct shim_own *own)
+{
+    struct shim_shared *shared = &shim_shared;
+    overlay_attach(&own->overlay, &shared->session, shared->facts, shim_unable);
+    own->overlay.only_reads = true;
+    own->overlay.steady = shared->session.guard ? own->steady : NULL;
+    own->view.session = &shared->session;
+    own->view.fs = &own->overlay.vfs;
+    own->view.raw_dirs = &own->overlay.facts->raw_dirs;
+    own->view.unable = shim_unable;
+    shim_caller(&own->who);
+    __atomic_store_n(&own->ready, 1, __ATOMIC_RELEASE);
+}
+
+/* What has come out may be told: nothing changed meanwhile. */
+static bool stands(const struct overlay_facts *facts, u64 changes)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return __atomic_load_n(&facts->changes, __ATOMIC_ACQUIRE) == changes;
+}
+
+static bool may_tell(const struct call *c)
+{
+    if (c->result >= 0 || c->result == -ENOENT)
+        return true;
+    return (c->result == -EACCES && c->row->handler == CALL_ACCESS) ||
+           (c->result == -EINVAL && c->row->handler == CALL_READLINK);
+}
+
+int shim_handle(struct shim_saved *saved)
+{
+    struct shim_own *own = &shim_own;
+    const struct sysrow *row = systab_row((long)saved->rax);
+    struct call c;
+    if (__atomic_load_n(&own->off, __ATOMIC_ACQUIRE) || !row || !serves(row))
+        return LEAVE;
+    if (!__atomic_load_n(&own->ready, __ATOMIC_ACQUIRE))
+        set_up(own);
+    const struct overlay_facts *facts = own->overlay.facts;
+    u64 changes = __atomic_load_n(&facts->changes, __ATOMIC_ACQUIRE);
+    if ((changes & 1) || __atomic_load_n(&facts->stale, __ATOMIC_ACQUIRE) != own->stale)
+        return LEAVE;
+    c.view = &own->view;
+    c.who = &own->who;
+    c.row = row;
+    c.dirs = NULL;
+    c.attempts = 0;
+    c.arg[0] = saved->rdi;
+    c.arg[1] = saved->rsi;
+    c.arg[2] = saved->rdx;
+    c.arg[3] = saved->r10;
+    c.arg[4] = saved->r8;
+    c.arg[5] = saved->r9;
+    call_begin(&c);
+    call_dispatch(&c);
+    if (!stands(facts, changes))
+        return LEAVE;
+    if (c.action == CALL_PASS)
+        return PASS;
+    if (c.action != CALL_DONE || !may_tell(&c))
+        return LEAVE;
+    saved->result = c.result;
+    return RESULT;
+}
+
+struct shim_shared shim_shared __attribute__((section(".shared,\"aw\",@nobits#")));
+struct shim_own shim_own __attribute__((section(".own,\"aw\",@nobits#"), aligned(4096)));

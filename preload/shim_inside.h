@@ -1,0 +1,24 @@
+/* The shim's own parts. Its code is the image's alone: no libc, no data but what is mapped behind
+ * the text, no descriptor ever opened. */
+#ifndef FUSS_PRELOAD_SHIM_INSIDE_H
+#define FUSS_PRELOAD_SHIM_INSIDE_H
+
+#include "shim_image.h"
+
+#define HIDDEN __attribute__((visibility("hidden")))
+
+extern HIDDEN struct shim_shared shim_shared; /* read-only here */
+extern HIDDEN struct shim_own shim_own;
+
+/* entry.S: does not return; the call is made again and the supervisor serves it. */
+_Noreturn HIDDEN void shim_unable(void);
+/* entry.S: a system call that the filter lets pass. */
+HIDDEN long shim_gate(long nr, long a, long b, long c, long d, long e);
+/* The seam of base/sys.h. */
+HIDDEN long shim_sys(long nr, long a, long b, long c, long d, long e, long f);
+/* caller.c: fills `who` with the ways of a process that looks at itself. */
+HIDDEN void shim_caller(struct caller *who);
+/* What entry.S calls: see there for the results. */
+HIDDEN int shim_handle(struct shim_saved *saved);
+
+#endif

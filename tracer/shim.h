@@ -1,0 +1,36 @@
+/* The in-process shim, brought into programs that ask often (common/shim_image.h says what it is).
+ *
+ * A process gets it after a number of notices: while it has one thread, runs with the session's own
+ * credentials and has no seccomp filter of its own. The sites of an image are rewritten at the
+ * first notice from that image. Whatever does not fit is served as ever. */
+#ifndef FUSS_TRACER_SHIM_H
+#define FUSS_TRACER_SHIM_H
+
+#include "tracer/task.h"
+
+/* Before the filter is made: programs may be given a shim (false: never). */
+void shim_enable(bool wanted);
+bool shim_enabled(void);
+/* Makes the image and the memory behind it; *facts is where the overlay's shall be, NULL where
+ * there is no shim. 0 or a negative errno. */
+int shim_init(const struct session *s, void **facts);
+/* The credentials that the shim acts with: the session's own. */
+void shim_set_cred(const struct cred *cred);
+
+/* A notice came: true where the task shall come to a ptrace stop, for shim_visit(). */
+bool shim_due(struct task *t);
+/* At that stop: brings the shim in, rewrites sites. True where the program has to say its call
+ * again; its registers are put right. */
+bool shim_visit(struct task *t);
+/* At a signal's stop: a call under way in the shim is given up, the program will make it by the
+ * site's own instruction. True where the signal was the shim's, by an address of the program's
+ * that is none, and is not to be delivered. */
+bool shim_signal(struct task *t, int sig);
+/* The process's descriptors are right as far as the session's count says. */
+void shim_repointed(struct task *t);
+/* From now on every call of the process, and of what it becomes, is the supervisor's. */
+void shim_off(struct task *t);
+/* The same for a new task whose parent made it with these clone flags. */
+void shim_cloned(struct task *parent, struct task *child);
+
+#endif
