@@ -37,7 +37,22 @@ struct shim_own {
     u64 steady[STEADY_ENTRIES];
     struct overlay overlay;
     struct view view;
-    struct caller who;
+};
+
+/* The beginning of a slot: what its holder remembers. Whoever is made to give a call up may leave
+ * it at any point, so an entry counts from its last word on. */
+#define SHIM_LINKS 8
+struct shim_link {
+    u64 ino; /* 0 = free */
+    u64 dev, mount, changes;
+    u32 when, len;
+    char text[MEMO_TEXT];
+};
+
+struct shim_memory {
+    struct base_memo memo;
+    u64 next;
+    struct shim_link link[SHIM_LINKS];
 };
 
 /* The end of a slot holds what the program's registers were. */

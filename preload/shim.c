@@ -52,7 +52,6 @@ static void set_up(struct shim_own *own)
     own->view.fs = &own->overlay.vfs;
     own->view.raw_dirs = &own->overlay.facts->raw_dirs;
     own->view.unable = shim_unable;
-    shim_caller(&own->who);
     __atomic_store_n(&own->ready, 1, __ATOMIC_RELEASE);
 }
 
@@ -75,6 +74,9 @@ int shim_handle(struct shim_saved *saved)
 {
     struct shim_own *own = &shim_own;
     const struct sysrow *row = systab_row((long)saved->rax);
+    struct shim_memory *memory = shim_memory_of(saved);
+    struct shim_caller who;
+    struct view view;
     struct call c;
     if (__atomic_load_n(&own->off, __ATOMIC_ACQUIRE) || !row || !serves(row))
         return LEAVE;
@@ -84,8 +86,11 @@ int shim_handle(struct shim_saved *saved)
     u64 changes = __atomic_load_n(&facts->changes, __ATOMIC_ACQUIRE);
     if ((changes & 1) || __atomic_load_n(&facts->stale, __ATOMIC_ACQUIRE) != own->stale)
         return LEAVE;
-    c.view = &own->view;
-    c.who = &own->who;
+    shim_caller(&who, memory, changes);
+    view = own->view;
+    view.memo = &memory->memo;
+    c.view = &view;
+    c.who = &who.who;
     c.row = row;
     c.dirs = NULL;
     c.attempts = 0;

@@ -16,8 +16,19 @@ _Noreturn HIDDEN void shim_unable(void);
 HIDDEN long shim_gate(long nr, long a, long b, long c, long d, long e);
 /* The seam of base/sys.h. */
 HIDDEN long shim_sys(long nr, long a, long b, long c, long d, long e, long f);
-/* caller.c: fills `who` with the ways of a process that looks at itself. */
-HIDDEN void shim_caller(struct caller *who);
+/* caller.c: a process that looks at itself. `changes` is the count of the union's changes at the
+ * beginning of the call. */
+struct shim_caller {
+    struct caller who; /* first */
+    struct shim_memory *memory;
+    u64 changes;
+};
+HIDDEN void shim_caller(struct shim_caller *who, struct shim_memory *memory, u64 changes);
+
+static inline struct shim_memory *shim_memory_of(const struct shim_saved *saved)
+{
+    return (struct shim_memory *)((u64)saved + SHIM_SAVED - SHIM_SLOT);
+}
 /* What entry.S calls: see there for the results. */
 HIDDEN int shim_handle(struct shim_saved *saved);
 

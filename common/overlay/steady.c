@@ -5,10 +5,9 @@
 
 /* An entry: the upper half of the path's hash, and when it was a directory. Directories of a lower
  * change from outside only; that a symlink took the place of one is seen STEADY_TICKS later. */
-#define CLOCK_SHIFT  16
-#define STEADY_TICKS 64 /* of 2^16 cycles: one to two milliseconds */
+#define CLOCK_SHIFT 16 /* a tick is 2^16 cycles: STEADY_TICKS are one to two milliseconds */
 
-static u32 now(void)
+u32 overlay_steady_now(void)
 {
 #if defined(__x86_64__)
     u32 low, high;
@@ -46,7 +45,7 @@ int overlay_steady_stat(struct overlay *o, unsigned layer, const char *rel, stru
     const char *path;
     u64 h = layer * 0x9e3779b97f4a7c15u + 1;
     u64 *steady = layer ? o->steady : NULL;
-    u32 when = steady ? now() : 0;
+    u32 when = steady ? overlay_steady_now() : 0;
     int dir = overlay_at(o, layer, rel, text, &path);
     *parent = false;
     if (dir == -ENAMETOOLONG)

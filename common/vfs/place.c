@@ -98,9 +98,10 @@ static struct base_memo *memo_of(const struct view *view)
         return NULL;
     u64 now = __atomic_load_n(view->fs->structure, __ATOMIC_ACQUIRE);
     if (memo->structure != now) {
-        memo->structure = now;
         for (unsigned i = 0; i < MEMO_ENTRIES; i++)
             memo->entry[i].text_len = 0;
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        memo->structure = now;
     }
     return memo;
 }
@@ -124,10 +125,13 @@ static void remember(const struct view *view, const char *text, size_t n, const 
     if (!memo || n > MEMO_TEXT || place->len > MEMO_TEXT)
         return;
     unsigned i = memo->next++ % MEMO_ENTRIES;
+    memo->entry[i].text_len = 0; /* whoever breaks off in between leaves nothing half done */
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     memcpy(memo->entry[i].text, text, n);
     memcpy(memo->entry[i].path, place->path, place->len);
-    memo->entry[i].text_len = (u32)n;
     memo->entry[i].len = (u32)place->len;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    memo->entry[i].text_len = (u32)n;
 }
 
 int walk_base(const struct view *view, struct caller *who, int fd, char *buf, size_t cap,
