@@ -12,6 +12,7 @@
 
 #include "overlay/overlay.h"
 #include "vfs/walk.h"
+#include <linux/openat2.h>
 
 #define SHIM_PAGE   4096u
 #define SHIM_FACTS  (2u << 20) /* room for overlay_shared_size() */
@@ -53,6 +54,8 @@ struct shim_memory {
     struct base_memo memo;
     u64 next;
     struct shim_link link[SHIM_LINKS];
+    struct open_how how; /* of the open that ends a call */
+    char path[PATH_MAX];
 };
 
 /* The end of a slot holds what the program's registers were. */
@@ -63,6 +66,7 @@ struct shim_saved {
     u64 rcx; /* where the program goes on */
     u64 rbx, rbp, r12, r13, r14, r15;
     s64 result;
+    u64 open_path, open_how; /* where shim_handle() wants something opened */
 };
 
 /* At the very beginning of the text; offsets from there. */
@@ -72,7 +76,8 @@ struct shim_head {
     u32 size;   /* of the text as built, a multiple of SHIM_PAGE */
     u32 stubs, entry;
     /* What a thread in the shim has done by then: entry.S. */
-    u32 tested, claimed, saved, finish, finish_r11, freed, leave, leave_r11, left, full, end;
+    u32 tested, claimed, saved, opened, opened_end, finish, finish_r11, freed, leave, leave_r11,
+        left, full, end;
     u32 shared, own, all; /* where the parts begin; the size of all without the slots */
 };
 #define SHIM_MAGIC 0x6d68732d73737566u

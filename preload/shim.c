@@ -2,10 +2,11 @@
  * supervisor's after all. Nothing is changed and nothing opened before the result is known, so that
  * a call can be given up at any instruction. */
 #include "preload/shim_inside.h"
+#include "base/str.h"
 #include "base/sys.h"
 #include "call/call.h"
 
-enum { RESULT, LEAVE, PASS }; /* as entry.S reads it */
+enum { RESULT, LEAVE, PASS, OPEN }; /* as entry.S reads it */
 
 /* The only system calls made in here: they read, and need no descriptor. */
 long shim_sys(long nr, long a, long b, long c, long d, long e, long f UNUSED)
@@ -37,6 +38,8 @@ static bool serves(const struct sysrow *row)
     case CALL_ACCESS:
     case CALL_READLINK:
         return true;
+    case CALL_OPEN:
+        return row->flags >= 0;
     default:
         return false;
     }
@@ -50,7 +53,7 @@ static void set_up(struct shim_own *own)
     own->overlay.steady = shared->session.guard ? own->steady : NULL;
     own->view.session = &shared->session;
     own->view.fs = &own->overlay.vfs;
-    own->view.raw_dirs = &own->overlay.facts->raw_dirs;
+    own->view.raw_dirs = &own->overlay.notes->raw_dirs;
     own->view.unable = shim_unable;
     __atomic_store_n(&own->ready, 1, __ATOMIC_RELEASE);
 }
@@ -68,6 +71,23 @@ static bool may_tell(const struct call *c)
         return true;
     return (c->result == -EACCES && c->row->handler == CALL_ACCESS) ||
            (c->result == -EINVAL && c->row->handler == CALL_READLINK);
+}
+
+#define OPEN_FLAGS (O_CLOEXEC | O_NOFOLLOW | O_DIRECTORY | O_NONBLOCK | O_NOCTTY | LARGE_FILE)
+#define LARGE_FILE 0100000 /* O_LARGEFILE, which is 0 in this architecture's headers */
+
+/* A file or directory of the union, to be read: the kernel opens it as the call's last step. */
+static int open_last(struct shim_saved *saved, struct shim_memory *memory, const struct call *c)
+{
+    if (!c->open_here || c->pending.active || c->nblobs != 1 || !c->place.in_union)
+        return LEAVE;
+    memset(&memory->how, 0, sizeof(memory->how));
+    memory->how.flags = c->open_flags & OPEN_FLAGS;
+    memory->how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    str_copy(memory->path, sizeof(memory->path), c->real);
+    saved->open_path = (u64)memory->path;
+    saved->open_how = (u64)&memory->how;
+    return OPEN;
 }
 
 int shim_handle(struct shim_saved *saved)
@@ -100,12 +120,16 @@ int shim_handle(struct shim_saved *saved)
     c.arg[3] = saved->r10;
     c.arg[4] = saved->r8;
     c.arg[5] = saved->r9;
+    if (row->handler == CALL_OPEN && ((u32)c.arg[row->flags] & ~(u32)OPEN_FLAGS))
+        return LEAVE; /* it changes something, or is of a rare kind */
     call_begin(&c);
     call_dispatch(&c);
     if (!stands(facts, changes))
         return LEAVE;
+    if (c.action == CALL_REWRITE && row->handler == CALL_OPEN)
+        return open_last(saved, memory, &c);
     if (c.action == CALL_PASS)
-        return PASS;
+        return row->handler == CALL_OPEN ? LEAVE : PASS; /* it might wait */
     if (c.action != CALL_DONE || !may_tell(&c))
         return LEAVE;
     saved->result = c.result;

@@ -19,9 +19,10 @@
 #include <sys/user.h>
 #include <unistd.h>
 
-#define NOTICES_FIRST 12 /* of a process before it gets the shim; FUSS_SHIM_AFTER says otherwise */
-#define SITES_BYTES   (4u << 20)
-#define NEAR          0x70000000 /* bytes a jump may go, with room to spare */
+#define NOTICES_FIRST 12 /* of a process before it gets the shim; FUSS_SHIM_AFTER says otherwise   \
+                          */
+#define SITES_BYTES (4u << 20)
+#define NEAR        0x70000000 /* bytes a jump may go, with room to spare */
 
 #if defined(__x86_64__)
 
@@ -29,7 +30,7 @@ extern const u8 shim_image[], shim_image_end[];
 
 static bool wanted;
 static unsigned notices_first = NOTICES_FIRST;
-static int image_fd = -1; /* read-only */
+static int image_fd = -1;
 static struct shim_head head;
 static struct shim_shared *shared;
 static struct sitecache *cache;
@@ -65,7 +66,7 @@ static int make_file(void)
     shared = mmap(NULL, head.own - head.shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
                   (off_t)head.shared);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    image_fd = shared == MAP_FAILED ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    image_fd = shared == MAP_FAILED ? -1 : open(path, O_RDWR | O_CLOEXEC);
     int err = image_fd < 0 ? -errno : 0;
     close(fd);
     return err;
@@ -103,9 +104,12 @@ void shim_set_cred(const struct cred *cred)
 static bool serves(long nr)
 {
     const struct sysrow *row = systab_row(nr);
-    return row && filter_gated(row) &&
-           (row->handler == CALL_STAT || row->handler == CALL_STATX ||
-            row->handler == CALL_ACCESS || row->handler == CALL_READLINK);
+    if (!row)
+        return false;
+    if (row->handler == CALL_OPEN)
+        return row->flags >= 0;
+    return filter_gated(row) && (row->handler == CALL_STAT || row->handler == CALL_STATX ||
+                                 row->handler == CALL_ACCESS || row->handler == CALL_READLINK);
 }
 
 static bool is_seen(const struct shim_state *s, u64 ip)
@@ -181,6 +185,11 @@ static bool bring_in(struct visit *v)
                    0) == base;
         ok = ok && speak(v, SYS_mmap, at + head.shared, head.own - head.shared, PROT_READ,
                          MAP_SHARED | MAP_FIXED, fd, head.shared) == base + (long)head.shared;
+    }
+    if (ok) { /* what any program may set */
+        u64 notes = head.shared + offsetof(struct shim_shared, facts), at = (u64)base + notes;
+        ok = speak(v, SYS_mmap, at, sizeof(struct overlay_notes), PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_FIXED, fd, notes) == (long)at;
     }
     speak(v, SYS_close, fd, 0, 0, 0, 0, 0);
     if (!ok || v->gone)
@@ -410,6 +419,9 @@ static void give_up(struct task *t, struct user_regs_struct *u)
     if (at >= head.tested && at < head.saved) {
         slot = u->r11 + SHIM_SLOT - SHIM_SAVED;
         intact = true;
+    } else if (at >= head.opened && at < head.opened_end && (s64)u->rax >= 0) {
+        slot = u->rsp;
+        over = true;
     } else if (at > head.finish && at < head.freed) {
         slot = u->r11;
         over = true;

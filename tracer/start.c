@@ -259,7 +259,7 @@ static int prepare(const struct session *s)
             strerror(-err));
         return err;
     }
-    sup.view = (struct view){s, &sup.overlay->vfs, &sup.overlay->facts->raw_dirs,
+    sup.view = (struct view){s, &sup.overlay->vfs, &sup.overlay->notes->raw_dirs,
                              .memo = calloc(1, sizeof(struct base_memo))};
     return 0;
 }

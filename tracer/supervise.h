@@ -10,7 +10,7 @@
 struct supervisor {
     const struct session *session;
     struct overlay *overlay;
-    struct view view; /* {session, &overlay->vfs, &facts->raw_dirs} */
+    struct view view; /* {session, &overlay->vfs, &notes->raw_dirs} */
     struct dirs *dirs;
     int front_fd;  /* messages to the front; -1 once it has left */
     int front_pid; /* 0 once it has left */

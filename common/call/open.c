@@ -177,6 +177,8 @@ static void open_outside(struct call *c, u64 flags)
         c->row->flags < 0 || c->row->handler != CALL_OPEN ||
         sys_fstatat(AT_FDCWD, p->path, &st, 0) < 0 || !S_ISDIR(st.st_mode))
         return;
+    if (c->view->unable)
+        c->view->unable();
     call_begin_rewrite(c);
     c->new_arg[c->row->flags] |= O_APPEND;
     *c->view->raw_dirs = true;

@@ -350,9 +350,7 @@ static u64 *hash_word(u64 *words, const struct stat *low, u64 *bit)
 void overlay_note_opened(struct vfs *fs, const struct stat *low)
 {
     u64 bit;
-    u64 *word = hash_word(overlay_of(fs)->facts->opened, low, &bit);
-    if (overlay_of(fs)->only_reads)
-        overlay_of(fs)->unable();
+    u64 *word = hash_word(overlay_of(fs)->notes->opened, low, &bit);
     if (!(__atomic_load_n(word, __ATOMIC_ACQUIRE) & bit))
         __atomic_or_fetch(word, bit, __ATOMIC_SEQ_CST);
 }
@@ -360,7 +358,7 @@ void overlay_note_opened(struct vfs *fs, const struct stat *low)
 bool overlay_was_opened(struct overlay *o, const struct stat *low)
 {
     u64 bit;
-    u64 *word = hash_word(o->facts->opened, low, &bit);
+    u64 *word = hash_word(o->notes->opened, low, &bit);
     return (*word & bit) != 0;
 }
 
@@ -369,7 +367,7 @@ void overlay_note_copied(struct overlay *o, const struct stat *low)
     u64 bit;
     u64 *word = hash_word(o->facts->copied, low, &bit);
     __atomic_or_fetch(word, bit, __ATOMIC_SEQ_CST);
-    word = hash_word(o->facts->opened, low, &bit);
+    word = hash_word(o->notes->opened, low, &bit);
     if (__atomic_load_n(word, __ATOMIC_SEQ_CST) & bit)
         __atomic_add_fetch(&o->facts->stale, 1, __ATOMIC_SEQ_CST);
 }

@@ -53,7 +53,7 @@ static void merge_roots(struct overlay *o)
 
 static size_t index_offset(void)
 {
-    return (sizeof(struct overlay_facts) + 4095) & ~(size_t)4095;
+    return (sizeof(struct overlay_notes) + sizeof(struct overlay_facts) + 4095) & ~(size_t)4095;
 }
 
 size_t overlay_shared_size(void)
@@ -91,7 +91,8 @@ static int ask_remains(struct vfs *fs, const struct stat *st UNUSED)
 void overlay_attach(struct overlay *o, const struct session *s, void *memory, void (*unable)(void))
 {
     o->s = s;
-    o->facts = memory;
+    o->notes = memory;
+    o->facts = (struct overlay_facts *)(o->notes + 1);
     o->index = (struct index *)((u8 *)memory + index_offset());
     o->by_path = true;
     o->unable = unable;
@@ -110,7 +111,8 @@ int overlay_init_in(struct overlay *o, const struct session *s, void *memory, in
 {
     u64 key = 0;
     memset(o, 0, sizeof(*o));
-    o->facts = memory;
+    o->notes = memory;
+    o->facts = (struct overlay_facts *)(o->notes + 1);
     o->s = s;
     o->work_fd = o->kept.fd = -1;
     o->vfs.name = "overlay";
@@ -183,4 +185,5 @@ void overlay_fini(struct overlay *o)
     o->memory = NULL;
     o->index = NULL;
     o->facts = NULL;
+    o->notes = NULL;
 }

@@ -60,19 +60,23 @@ struct remains {
     int fd;       /* O_PATH on the copy */
 };
 
+/* What every process of the session may set; the first pages of the memory that they share. */
+struct overlay_notes {
+    u64 opened[COPIED_BITS / 64]; /* by hash: lower files that were opened for reading */
+    bool raw_dirs;                /* a layer's directory was opened by its own path */
+} __attribute__((aligned(4096)));
+
 /* What every process of the session may know of the layers; lies in memory that they share, with
  * the upper index behind it. Only the supervisor writes what is not said to be set by anybody. */
 struct overlay_facts {
     u64 root_layers[2];           /* struct overlay's; set once */
     u64 mixed[2], kernel[2];      /* bit per layer, set by anybody: see marks.c */
     u64 opaque[OPAQUE_MAX];       /* one word per lower directory, by anybody: see marks.c */
-    u64 opened[COPIED_BITS / 64]; /* by hash: lower files opened for reading; by anybody */
     u64 copied[COPIED_BITS / 64]; /* by hash: lower files that were copied up */
     u64 changes;                  /* odd while the union is being changed: see changing.c */
     u64 stale;                    /* counts copy-ups of files that had been opened */
     u64 origin_changes;           /* odd while the table below is being changed */
     struct origin_entry origin[ORIGINS_MAX];
-    bool raw_dirs; /* a layer's directory was opened by its own path; by anybody */
 };
 
 struct overlay {
@@ -81,6 +85,7 @@ struct overlay {
     int layer_fd[LAYERS_MAX]; /* O_PATH on each layer's root, -1 where unused */
     int work_fd;              /* private directory on the upper's filesystem, -1 = read-only */
     layer_set root_layers;    /* merged at the root */
+    struct overlay_notes *notes;
     struct overlay_facts *facts;
     struct index *index;
     void *memory;         /* facts and index, where overlay_init made it */
