@@ -19,8 +19,9 @@
 #include <sys/user.h>
 #include <unistd.h>
 
-#define NOTICES_FIRST 12 /* of a process before it gets the shim; FUSS_SHIM_AFTER says otherwise   \
-                          */
+#define NOTICES_FIRST                                                                              \
+    12 /* of a process before it gets the shim; FUSS_SHIM_AFTER says otherwise                     \
+        */
 #define SITES_BYTES (4u << 20)
 #define NEAR        0x70000000 /* bytes a jump may go, with room to spare */
 
@@ -151,7 +152,7 @@ bool shim_due(struct task *t)
 /* Several calls of ours at one seccomp stop. */
 struct visit {
     struct task *t;
-    bool spoke, gone;
+    bool spoke, gone, rewritten;
     long nr;
     u64 arg[6];
 };
@@ -233,20 +234,15 @@ static bool find_mapping(struct task *t, u64 ip, struct mapping *m, u64 *room)
         if (sscanf(line, "%lx-%lx %7s %lx %x:%x %lu %n", &x.start, &x.end, perms, &x.offset,
                    &x.major, &x.minor, &x.ino, &at) < 7)
             break;
-        /* The last gap before the image, the first one after it. */
-        if (x.start >= last_end + 4 * SHIM_PAGE) {
-            u64 gap = found ? last_end + SHIM_PAGE : x.start - 2 * SHIM_PAGE;
-            u64 away = gap > ip ? gap - ip : ip - gap;
-            if ((!found || !*room) && away < NEAR && gap < ((u64)1 << 46))
-                *room = gap;
-        }
+        /* The last gap before the image: behind it the heap may want to grow. */
+        if (x.start >= last_end + 4 * SHIM_PAGE && x.start <= ip)
+            *room = x.start - 2 * SHIM_PAGE;
         last_end = x.end;
         if (ip >= x.start && ip < x.end) {
             line[strcspn(line, "\n")] = '\0';
             found = true;
             *m = x;
             str_copy(m->path, sizeof(m->path), line + at);
-        } else if (found && *room) {
             break;
         }
     }
@@ -296,16 +292,62 @@ static void make_stub(u8 stub[SHIM_STUB], u64 at, long nr, u64 resume, u64 entry
     memcpy(p, &entry, sizeof(entry));
 }
 
-static bool patch(struct task *t, const struct site *site, u64 vaddr, u64 stub_at)
+/* lea copy(%rip),%rcx ; jmp *entry ; syscall ; copy: what followed at the site ; jmp resume. The
+ * `syscall` is the one that a call given up is made by. */
+static void make_tail_stub(u8 stub[2 * SHIM_STUB], u64 at, const struct site *site, u64 vaddr,
+                           u64 entry)
+{
+    u8 *p = stub, *copy = stub + 7 + 6 + sizeof(entry) + 2;
+    memset(stub, 0xcc, (size_t)2 * SHIM_STUB);
+    memcpy(p, "\x48\x8d\x0d", 3);
+    p = put32(p + 3, copy - (p + 7));
+    memcpy(p, "\xff\x25\0\0\0\0", 6);
+    p += 6;
+    memcpy(p, &entry, sizeof(entry));
+    memcpy(p + sizeof(entry), "\x0f\x05", 2);
+    memcpy(copy, site->old + site->copy, (size_t)(site->length - site->copy));
+    p = copy + (site->length - site->copy);
+    if (site->flags & SITE_RETURNS)
+        return;
+    *p++ = 0xe9;
+    put32(p, (s64)(vaddr + site->resume - (at + (u64)(p + 4 - stub))));
+}
+
+/* Stubs used for the site: 0 = it stays as it is. */
+static unsigned patch(struct task *t, const struct site *site, u64 vaddr, u64 stub_at)
 {
     struct shim_state *s = &t->mm->shim;
-    u8 now[SITE_BYTES], jump[5] = {0xe9}, stub[SHIM_STUB];
+    u64 entry = s->base + head.entry;
+    u8 now[SITE_BYTES], jump[SITE_BYTES] = {0xe9}, stub[2 * SHIM_STUB];
+    unsigned n = site->kind == SITE_MOV ? 1 : 2;
     if (remote_read(t, now, vaddr, site->length) || memcmp(now, site->old, site->length) != 0)
-        return false;
-    make_stub(stub, stub_at, site->nr, vaddr + site->resume, s->base + head.entry);
-    put32(jump + 1, (s64)(stub_at - (vaddr + sizeof(jump))));
-    return remote_poke(t, stub_at, stub, sizeof(stub)) == 0 &&
-           remote_poke(t, vaddr, jump, sizeof(jump)) == 0;
+        return 0;
+    if (site->kind == SITE_MOV)
+        make_stub(stub, stub_at, site->nr, vaddr + site->resume, entry);
+    else
+        make_tail_stub(stub, stub_at, site, vaddr, entry);
+    memset(put32(jump + 1, (s64)(stub_at - (vaddr + 5))), 0xcc, sizeof(jump) - 5);
+    if (remote_poke(t, stub_at, stub, (size_t)n * SHIM_STUB) ||
+        remote_poke(t, vaddr, jump, site->length))
+        return 0;
+    return n;
+}
+
+/* With a handler of its own the program may have been interrupted anywhere: between the
+ * instructions that a patch would replace, too. */
+static bool has_handlers(const struct task *t)
+{
+    char name[64], line[256];
+    unsigned long long caught = 1;
+    snprintf(name, sizeof(name), "/proc/%d/status", t->tid);
+    FILE *f = fopen(name, "re");
+    while (f && fgets(line, sizeof(line), f)) {
+        if (sscanf(line, "SigCgt: %llx", &caught) == 1)
+            break;
+    }
+    if (f)
+        fclose(f);
+    return caught != 0;
 }
 
 /* Where the next stubs near `vaddr` go: in the text, in the page of the last image, or in a new
@@ -314,7 +356,7 @@ static bool patch(struct task *t, const struct site *site, u64 vaddr, u64 stub_a
 static bool stubs_near(struct visit *v, u64 vaddr, u64 room)
 {
     struct shim_state *s = &v->t->mm->shim;
-    if (near(vaddr, s->stubs) && s->nstubs < SHIM_STUBS)
+    if (near(vaddr, s->stubs) && s->nstubs + 2 <= SHIM_STUBS)
         return true;
     if (!room || !near(vaddr, room))
         return false;
@@ -344,19 +386,20 @@ static void rewrite_image(struct visit *v, u64 ip)
     s->seen[s->nseen].start = m.start;
     s->seen[s->nseen++].end = m.end + 1;
     const struct sites *sites = sites_of(&m);
+    bool tails = sites && !has_handlers(t);
     for (u32 i = 0; sites && i < sites->count && !v->gone; i++) {
         const struct site *site = &sites->site[i];
         u64 vaddr = m.start + (site->offset - m.offset);
-        if (site->kind != SITE_MOV || !serves(site->nr) || site->offset < m.offset ||
+        if ((site->kind != SITE_MOV && !tails) || !serves(site->nr) || site->offset < m.offset ||
             vaddr + site->length > m.end)
             continue;
         if (!stubs_near(v, vaddr, room))
             break;
-        if (patch(t, site, vaddr, s->stubs + (u64)s->nstubs * SHIM_STUB)) {
-            s->nstubs++;
-            done++;
-        }
+        unsigned n = patch(t, site, vaddr, s->stubs + (u64)s->nstubs * SHIM_STUB);
+        s->nstubs += n;
+        done += n != 0;
     }
+    v->rewritten |= done != 0;
     log_debug("%d: %u sites rewritten in %s", t->tid, done, m.path);
 }
 
@@ -372,9 +415,15 @@ bool shim_visit(struct task *t)
     s->never = !ok;
     if (ok)
         rewrite_image(&v, ip);
-    if (v.spoke && !v.gone)
+    if (v.gone || (!v.spoke && !v.rewritten))
+        return v.gone;
+    /* Also where only sites were rewritten: the call's own may be one, and is to be entered anew.
+     */
+    if (v.spoke)
         regs_again(t->tid, &t->regs, v.nr, v.arg);
-    return v.spoke;
+    else
+        regs_again(t->tid, &t->regs, t->regs.nr, t->regs.arg);
+    return true;
 }
 
 /* -- signals ------------------------------------------------------------------------------ */

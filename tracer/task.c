@@ -174,6 +174,8 @@ int task_exec(struct task *t, int tgid)
     mm_put(t->mm);
     t->mm = mm;
     t->nslots = 0;
+    t->shim_visit = false;
+    t->shim_fd = 0;
     if (t->tid != tgid) {
         unlink_task(t);
         t->tid = t->who.tid = tgid;

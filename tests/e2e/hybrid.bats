@@ -1,0 +1,41 @@
+# The in-process shim: what it answers is right whatever happens to the program meanwhile.
+# bats file_tags=fuss
+load ../lib/fuss
+
+fixture() {
+    mk "$L2/f" 12345 && mk "$L2/d/f" 12345 && ln -s f "$L2/link"
+    for i in $(seq 0 39); do mk "$L2/low$i" lower; done
+    FUSS_OPTS=(--shim=inject) FUSS_ENV=(FUSS_SHIM_AFTER=1)
+    [ "$E2E_BACKEND" = hybrid ] || FUSS_OPTS=()
+    [ "$E2E_BACKEND" != hybrid ] || [ "$E2E_LINKAGE" = musl ] || FUSS_ENV+=(WANT_SHIM=1)
+}
+
+@test "signals, handlers that look names up, and siglongjmp out of them" {
+    is "$(probe shim_inside signals "$M")" ok
+}
+
+@test "bad pointers are EFAULT, with a handler of the program's own and without" {
+    is "$(probe shim_inside bad "$M")" ok
+}
+
+@test "threads with small stacks, forks and vforks among them" {
+    is "$(probe shim_inside threads "$M")" ok
+}
+
+@test "a seccomp filter of the program's own judges only its own calls" {
+    is "$(probe shim_inside filter "$M")" ok
+}
+
+@test "another process changes the union meanwhile" {
+    is "$(probe shim_inside changes "$M")" ok
+}
+
+# bats test_tags=root
+@test "other ids are judged as such" {
+    is "$(probe shim_inside ids "$M")" ok
+}
+
+@test "one lower alone: the same" {
+    LOWER=$L2
+    for mode in signals threads changes; do is "$(probe shim_inside "$mode" "$M")" ok; done
+}
