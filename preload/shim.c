@@ -45,10 +45,30 @@ static bool serves(const struct sysrow *row)
     }
 }
 
+/* What changes the union, and what takes memory or descriptors, is never done here: any call of it
+ * ends in shim_unable(), whatever its arguments. */
+static void fill_changing(struct vfs_ops *ops)
+{
+    void *unable = (void *)shim_unable;
+    ops->list = unable;
+    ops->grab = unable;
+    ops->copy_up = unable;
+    ops->mkdir = unable;
+    ops->mknod = unable;
+    ops->symlink = unable;
+    ops->link = unable;
+    ops->unlink = unable;
+    ops->rmdir = unable;
+    ops->rename = unable;
+    ops->create_begin = unable;
+    ops->create_end = unable;
+}
+
 static void set_up(struct shim_own *own)
 {
     struct shim_shared *shared = &shim_shared;
     overlay_attach(&own->overlay, &shared->session, shared->facts, shim_unable);
+    fill_changing(&own->overlay.vfs.ops);
     own->overlay.only_reads = true;
     own->overlay.steady = shared->session.guard ? own->steady : NULL;
     own->view.session = &shared->session;

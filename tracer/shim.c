@@ -502,9 +502,11 @@ bool shim_signal(struct task *t, int sig)
 {
     struct user_regs_struct u;
     siginfo_t info;
-    u64 base = t->mm ? t->mm->shim.base : 0;
-    if (!base || ptrace(PTRACE_GETREGS, t->tid, NULL, &u) < 0 || u.rip < base ||
-        u.rip >= base + head.stubs)
+    u64 base = t->mm ? t->mm->shim.base : 0, slots = base ? t->mm->shim.slots : 0;
+    if (!base || ptrace(PTRACE_GETREGS, t->tid, NULL, &u) < 0)
+        return false;
+    bool on_slot = u.rsp > slots && u.rsp <= slots + SHIM_SLOTS * (u64)SHIM_SLOT;
+    if (!on_slot && (u.rip < base || u.rip >= base + head.stubs))
         return false;
     bool own = (sig == SIGSEGV || sig == SIGBUS) &&
                ptrace(PTRACE_GETSIGINFO, t->tid, NULL, &info) == 0 && info.si_code > 0;
