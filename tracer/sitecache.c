@@ -146,18 +146,36 @@ static unsigned make_room(struct sitecache *c, size_t bytes)
     }
 }
 
+static struct sites *known_table(const struct sitecache *c, const struct stat *st, unsigned *at)
+{
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        if (!c->entry[i].table || !is_of(c->entry[i].table, st))
+            continue;
+        *at = i;
+        return c->entry[i].table;
+    }
+    return NULL;
+}
+
+size_t sitecache_cost(const struct sitecache *c, int fd)
+{
+    struct stat st;
+    unsigned at;
+    return fstat(fd, &st) != 0 || known_table(c, &st, &at) ? 0 : (size_t)st.st_size;
+}
+
 const struct sites *sitecache_get(struct sitecache *c, int fd)
 {
     struct stat st, after;
     if (fstat(fd, &st) != 0)
         return NULL;
-    for (unsigned i = 0; i < ENTRIES; i++) {
-        if (!c->entry[i].table || !is_of(c->entry[i].table, &st))
-            continue;
-        c->entry[i].asked = ++c->clock;
-        return c->entry[i].table;
+    unsigned at;
+    struct sites *t = known_table(c, &st, &at);
+    if (t) {
+        c->entry[at].asked = ++c->clock;
+        return t;
     }
-    struct sites *t = compute(c, fd, &st);
+    t = compute(c, fd, &st);
     if (!t || fstat(fd, &after) != 0 || !is_of(t, &after)) {
         free(t);
         return NULL;

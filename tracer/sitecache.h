@@ -18,6 +18,8 @@ void sitecache_free(struct sitecache *c);
  *
  * A kept table is for one (device, inode, size, mtime, ctime), never for a name, and none is kept
  * of a file changed a moment ago, which could change again without a newer time. */
+/* Bytes that sitecache_get() would have to look at: 0 where the table is known. */
+size_t sitecache_cost(const struct sitecache *c, int fd);
 const struct sites *sitecache_get(struct sitecache *c, int fd);
 
 #endif

@@ -20,9 +20,10 @@ struct scratch_area {
 
 /* shim.c: of the shim in this address space. */
 struct shim_state {
-    bool never;       /* it does not get one */
-    unsigned notices; /* so far, before it gets one */
-    u64 base;         /* 0 = none */
+    bool never;           /* it does not get one */
+    unsigned notices;     /* so far, before it gets one */
+    size_t credit_wanted; /* before the next image is looked at */
+    u64 base;             /* 0 = none */
     u64 slots;
     u64 stale;
     u64 stubs; /* the page with room for them, so many used */

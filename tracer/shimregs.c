@@ -1,0 +1,101 @@
+/* A thread that is stopped by a signal in the shim: how far its call has come, and how it is
+ * undone. */
+#include "tracer/log.h"
+#include "tracer/remote.h"
+#include "tracer/shim.h"
+#include "tracer/shimparts.h"
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/user.h>
+
+#if defined(__x86_64__)
+
+static void restore(struct user_regs_struct *u, const struct shim_saved *s)
+{
+    u->rsp = s->rsp;
+    u->rdi = s->rdi;
+    u->rsi = s->rsi;
+    u->rdx = s->rdx;
+    u->r10 = s->r10;
+    u->r8 = s->r8;
+    u->r9 = s->r9;
+    u->rbx = s->rbx;
+    u->rbp = s->rbp;
+    u->r12 = s->r12;
+    u->r13 = s->r13;
+    u->r14 = s->r14;
+    u->r15 = s->r15;
+}
+
+/* The program's registers as they were at the site's system call, or (over) just behind it. */
+static void give_up(struct task *t, struct user_regs_struct *u)
+{
+    const struct shim_state *m = &t->mm->shim;
+    struct shim_saved saved;
+    const u64 none = 0;
+    u64 at = u->rip - m->base, slot;
+    bool over = false, intact = false;
+    if (at >= shim.head.entry && at < shim.head.tested) {
+        u->rip = u->rcx - 2;
+        return;
+    }
+    if (at == shim.head.left || at == shim.head.freed) {
+        u->rip = u->rcx;
+        return;
+    }
+    if (at == shim.head.full || (at == shim.head.tested && (u->eflags & 1))) {
+        u->rip = u->rcx - 2;
+        return;
+    }
+    if (at >= shim.head.tested && at < shim.head.saved) {
+        slot = u->r11 + SHIM_SLOT - SHIM_SAVED;
+        intact = true;
+    } else if (at >= shim.head.opened && at < shim.head.opened_end && (s64)u->rax >= 0) {
+        slot = u->rsp;
+        over = true;
+    } else if (at > shim.head.finish && at < shim.head.freed) {
+        slot = u->r11;
+        over = true;
+    } else if (at > shim.head.leave && at < shim.head.left) {
+        slot = u->r11;
+    } else {
+        over = at == shim.head.finish;
+        slot = (u->rsp - 1) | (SHIM_SLOT - 1);
+        slot = slot + 1 - SHIM_SAVED;
+    }
+    if (slot < m->slots || slot >= m->slots + SHIM_SLOTS * (u64)SHIM_SLOT ||
+        remote_read(t, &saved, slot, sizeof(saved))) {
+        log_debug("%d: lost in the shim at 0x%lx", t->tid, at);
+        return;
+    }
+    if (intact) {
+        u->rip = u->rcx - 2;
+    } else {
+        restore(u, &saved);
+        if (!over)
+            u->rax = saved.rax;
+        u->rip = over ? saved.rcx : saved.rcx - 2;
+    }
+    u->orig_rax = (u64)-1;
+    remote_poke(t, slot, &none, sizeof(none));
+}
+
+bool shim_signal(struct task *t, int sig)
+{
+    struct user_regs_struct u;
+    siginfo_t info;
+    u64 base = t->mm ? t->mm->shim.base : 0, slots = base ? t->mm->shim.slots : 0;
+    if (!base || ptrace(PTRACE_GETREGS, t->tid, NULL, &u) < 0)
+        return false;
+    bool on_slot = u.rsp > slots && u.rsp <= slots + SHIM_SLOTS * (u64)SHIM_SLOT;
+    if (!on_slot && (u.rip < base || u.rip >= base + shim.head.stubs))
+        return false;
+    bool own = (sig == SIGSEGV || sig == SIGBUS) &&
+               ptrace(PTRACE_GETSIGINFO, t->tid, NULL, &info) == 0 && info.si_code > 0;
+    give_up(t, &u);
+    ptrace(PTRACE_SETREGS, t->tid, NULL, &u);
+    log_debug("%d: signal %d in the shim", t->tid, sig);
+    return own;
+}
+
+#endif
