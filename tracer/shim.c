@@ -253,13 +253,12 @@ void shim_cloned(struct task *parent, struct task *child)
     child->proc->shim_off |= parent->proc->shim_off;
     if (shim.fd < 0 || child->proc->shim_off || child->proc == parent->proc)
         return;
-    if (ptrace(PTRACE_GETREGS, parent->tid, NULL, &u) < 0)
-        flags = elsewhere;
-    else if (u.orig_rax == SYS_clone)
+    bool known = ptrace(PTRACE_GETREGS, parent->tid, NULL, &u) == 0;
+    if (known && u.orig_rax == SYS_clone)
         flags = u.rdi;
-    else if (u.orig_rax == SYS_clone3 && remote_read(parent, &flags, u.rdi, sizeof(flags)))
-        flags = elsewhere;
-    if (flags & elsewhere)
+    else if (known && u.orig_rax == SYS_clone3)
+        known = remote_read(parent, &flags, u.rdi, sizeof(flags)) == 0;
+    if (!known || (flags & elsewhere))
         shim_off(child);
 }
 
