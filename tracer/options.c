@@ -28,9 +28,9 @@ static const char help[] =
     "  --whiteout=STYLE          how removals are written: fileprefix (.wh.NAME, the default) or\n"
     "                            chardev (0/0 devices and xattrs, as kernel overlayfs)\n"
     "  --read-wh                 with chardev: understand .wh. names in the layers too\n"
-    "  --backend=NAME            hybrid (default; runs as ptrace for now) or ptrace\n"
-    "  --shim=WAY                inject: programs that ask often look names up by themselves;\n"
-    "                            none (default, and auto for now): fuss does it for them\n"
+    "  --backend=NAME            hybrid (default) or ptrace, which leaves the programs alone\n"
+    "  --shim=WAY                inject (auto, the default): a program that asks often is given\n"
+    "                            a shim, by which it looks names up itself; none: it is not\n"
     "  --no-guard                let the program write to the layers by their own paths\n"
     "  --kill-leftovers          end background processes when the command ends\n"
     "  --log-file=FILE           append the log to FILE instead of standard error\n"
@@ -126,17 +126,18 @@ void options_set_style(struct options *o, const char *word, const char *where)
         die(EXIT_USAGE, "%s: unknown whiteout style '%s'; use fileprefix or chardev", where, word);
 }
 
-static void set_backend(const char *word)
+static void set_backend(struct options *o, const char *word)
 {
     if (strcmp(word, "hybrid") != 0 && strcmp(word, "ptrace") != 0)
         die(EXIT_USAGE, "--backend: unknown backend '%s'; use hybrid or ptrace", word);
+    o->only_ptrace = strcmp(word, "ptrace") == 0;
 }
 
 static void set_shim(struct options *o, const char *word)
 {
     if (strcmp(word, "auto") != 0 && strcmp(word, "inject") != 0 && strcmp(word, "none") != 0)
         die(EXIT_USAGE, "--shim: unknown way '%s'; use auto, inject or none", word);
-    o->shim = strcmp(word, "inject") == 0;
+    o->shim = strcmp(word, "none") != 0;
 }
 
 enum flag {
@@ -198,7 +199,7 @@ static void take(struct options *o, int flag, const char *said)
         options_set_style(o, optarg, "--whiteout");
         break;
     case F_BACKEND:
-        set_backend(optarg);
+        set_backend(o, optarg);
         break;
     case F_SHIM:
         set_shim(o, optarg);
@@ -260,7 +261,7 @@ static void read_environment(void)
 void options_read(struct options *o, int argc, char **argv)
 {
     memset(o, 0, sizeof(*o));
-    o->guard = true;
+    o->guard = o->shim = true;
     answer_questions(argc, argv);
     read_environment();
     config_read(o);

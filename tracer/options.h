@@ -18,7 +18,8 @@ struct options {
     enum marker_style style;
     const char *log_file;
     bool guard, read_wh, kill_leftovers;
-    bool shim; /* programs that ask often are given one */
+    bool only_ptrace; /* --backend=ptrace */
+    bool shim;        /* otherwise: programs that ask often are given one */
     char **command;
 };
 

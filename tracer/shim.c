@@ -17,7 +17,8 @@
 #include <sys/user.h>
 #include <unistd.h>
 
-#define NOTICES_FIRST 12 /* of a process before it gets the shim; FUSS_SHIM_AFTER says otherwise   \
+#define NOTICES_FIRST                                                                              \
+    12                   /* of a process before it gets the shim; FUSS_SHIM_AFTER says otherwise   \
                           */
 #define CREDIT_FIRST 400 /* notices of a session before any process gets the shim */
 #define SITES_BYTES  (4u << 20)

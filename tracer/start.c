@@ -327,7 +327,7 @@ _Noreturn static void supervisor(int front_fd, int front_pid, const struct sessi
     if (getppid() != front_pid)
         _exit(EXIT_FUSS);
     enum filter_way way = way_of_calls();
-    shim_enable(o->shim);
+    shim_enable(o->shim && !o->only_ptrace);
     if (shim_enabled() && way == FILTER_NOTIFY && getrandom(&cookie, sizeof(cookie), 0) > 0)
         filter_open_gate(cookie & ~((u64)3 << 62) & ~(u64)1);
     struct filter *filter = filter_build(way, &err);

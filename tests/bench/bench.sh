@@ -8,6 +8,7 @@
 #   BENCH_DIR=DIR     where the trees live. Default: /dev/shm where it has 4 GiB, else TMPDIR. A disk adds
 #                     noise of its own: ext4 skips inodes deleted in the last seconds one by one, so that
 #                     creating files right after removing some takes up to three times as long.
+#   BENCH_SHIM=WAY    --shim of the hybrid column (default auto)
 #   BENCH_WRITE=FILE  put the table between the bench markers of that file
 #   BENCH_STRICT=1    a bar missed makes the exit status 1
 set -euo pipefail
@@ -152,7 +153,8 @@ command_line() {
     local union=("--mountpoint=$m" "--lowerdir=$base/lower" "--upperdir=$base/$v/upper" --)
     case $v in
     floor) run+=("$tools/floor") ;;
-    ptrace | hybrid) run+=("$fuss" "--backend=$v" "${union[@]}") ;;
+    ptrace) run+=("$fuss" --backend=ptrace "${union[@]}") ;;
+    hybrid) run+=("$fuss" --backend=hybrid "--shim=${BENCH_SHIM:-auto}" "${union[@]}") ;;
     proot) run+=(proot -b "$base/plain:$m") ;;
     esac
     run+=(sh -c "$(row_command "$2")")

@@ -7,6 +7,7 @@
 # E2E_STYLE    chardev | fileprefix
 # E2E_USER     root | user (an ordinary user: $E2E_USER_NAME)
 # E2E_LINKAGE  dynamic | static (glibc) | musl (static): how the programs in the union are linked
+# E2E_SHIM     --shim for hybrid (default: none given)
 # E2E_BIN      directory with fuss and tests/ (the probes), readable for everybody
 #
 # shellcheck shell=bash disable=SC2034,SC2154
@@ -21,6 +22,9 @@ E2E_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 FUSS=$E2E_BIN/fuss
 PROG=$E2E_BIN/tests/$E2E_LINKAGE
 TREEHASH=$E2E_BIN/tests/static/treehash
+
+# A program gets the shim of hybrid at its first call that it could answer, and not when it pays.
+[ "$E2E_BACKEND" != hybrid ] || export FUSS_SHIM_AFTER=1
 
 # Nothing of the caller's own session may colour a result.
 unset MAKEFLAGS MAKELEVEL MFLAGS MAKEOVERRIDES PYTHONDONTWRITEBYTECODE GIT_DIR GIT_WORK_TREE
