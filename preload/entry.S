@@ -7,7 +7,7 @@
     .set SLOT, 0x20000
     .set SAVE, 0x20000 - 256
     .set SLOT_SHIFT, 17
-    .set SLOTS_MASK, 15
+    .set SLOTS_SHIFT, 28 /* 16 slots */
 
     .section .head, "ax"
     .globl shim_head
@@ -29,9 +29,10 @@ shim_cookie:
     .hidden shim_entry
     .p2align 6
 shim_entry:
-    mov  %rsp, %r11 /* threads have stacks of their own */
+    mov  %rsp, %r11 /* threads have stacks of their own, of equal sizes mostly */
     shr  $16, %r11
-    and  $SLOTS_MASK, %r11d
+    imul $0x9e3779b1, %r11d, %r11d
+    shr  $SLOTS_SHIFT, %r11d
     shl  $SLOT_SHIFT, %r11
     add  shim_own(%rip), %r11
     lock btsq $0, SAVE(%r11)
