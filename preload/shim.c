@@ -38,6 +38,8 @@ static bool serves(const struct sysrow *row)
     case CALL_ACCESS:
     case CALL_READLINK:
         return true;
+    case CALL_GETXATTR:
+        return row->path >= 0;
     case CALL_OPEN:
         return row->flags >= 0;
     default:
@@ -89,6 +91,8 @@ static bool may_tell(const struct call *c)
 {
     if (c->result >= 0 || c->result == -ENOENT)
         return true;
+    if (c->row->handler == CALL_GETXATTR)
+        return c->result == -ENODATA || c->result == -ERANGE || c->result == -EOPNOTSUPP;
     return (c->result == -EACCES && c->row->handler == CALL_ACCESS) ||
            (c->result == -EINVAL && c->row->handler == CALL_READLINK);
 }

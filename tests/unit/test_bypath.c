@@ -174,13 +174,85 @@ static void no_symlink_followed(void **state UNUSED)
     unshare_it(&t, memory);
 }
 
+/* What was seen to be a directory is believed for a moment, and no longer. */
+static void believed_for_a_moment(void **state UNUSED)
+{
+    static u64 steady[STEADY_ENTRIES];
+    struct twin t;
+    struct vnode n;
+    small_tree(&t);
+    void *memory = share(&t);
+    reader->steady = steady;
+    assert_int_equal(overlay_descend(&reader->vfs, "d/f", 3, &n), 0);
+    assert_true(vnode_exists(&n));
+    must(rename(twin_path(&t, 1, "d").k, twin_path(&t, 1, "real").k), "rename");
+    must(symlink("real", twin_path(&t, 1, "d").k), "symlink");
+    usleep(50000);
+    assert_int_equal(overlay_descend(&reader->vfs, "d/f", 3, &n), -EAGAIN);
+    must(unlink(twin_path(&t, 1, "d").k), "unlink");
+    put_file(twin_path(&t, 1, "d").k, "a file");
+    assert_int_equal(overlay_descend(&reader->vfs, "d/f", 3, &n), -EAGAIN);
+    must(unlink(twin_path(&t, 1, "d").k), "unlink");
+    must(rename(twin_path(&t, 1, "real").k, twin_path(&t, 1, "d").k), "rename");
+    assert_int_equal(overlay_descend(&reader->vfs, "d/f", 3, &n), 0);
+    assert_true(vnode_exists(&n));
+    unshare_it(&t, memory);
+}
+
+/* A reader that cannot write: it asks for what nobody has learned yet, and changes nothing. */
+static void reads_alone(void **state UNUSED)
+{
+    struct twin t;
+    struct vnode n;
+    small_tree(&t);
+    void *memory = share(&t);
+    reader->only_reads = true;
+    size_t rest = overlay_shared_size() - sizeof(struct overlay_notes);
+    must(mprotect((u8 *)memory + sizeof(struct overlay_notes), rest, PROT_READ), "mprotect");
+    assert_int_equal(overlay_descend(&reader->vfs, "d/f", 3, &n), 0);
+    assert_true(asked > 0);
+    must(mprotect(memory, overlay_shared_size(), PROT_READ | PROT_WRITE), "mprotect");
+    assert_int_equal(slow_lookup(t.o, "d/f", &n), 0);
+    must(mprotect((u8 *)memory + sizeof(struct overlay_notes), rest, PROT_READ), "mprotect");
+    asked = 0;
+    assert_int_equal(overlay_descend(&reader->vfs, "d/f", 3, &n), 0);
+    assert_true(vnode_exists(&n));
+    reader->vfs.ops.opened(&reader->vfs, &n.st);
+    assert_int_equal(overlay_descend(&reader->vfs, "d/nope", 6, &n), 0);
+    assert_false(vnode_exists(&n));
+    assert_int_equal(asked, 0);
+    must(mprotect(memory, overlay_shared_size(), PROT_READ | PROT_WRITE), "mprotect");
+    unshare_it(&t, memory);
+}
+
+/* Every change is counted, when it begins and when it is over. */
+static void changes_are_counted(void **state UNUSED)
+{
+    struct twin t;
+    struct vnode n;
+    small_tree(&t);
+    void *memory = share(&t);
+    u64 before = reader->facts->changes;
+    assert_int_equal(before % 2, 0);
+    assert_int_equal(slow_lookup(t.o, "d/f", &n), 0);
+    assert_int_equal(reader->facts->changes, before);
+    assert_int_equal(t.o->vfs.ops.copy_up(&t.o->vfs, &the_caller, &n, UINT64_MAX), 0);
+    assert_int_equal(reader->facts->changes, before + 2);
+    assert_int_equal(t.o->vfs.ops.unlink(&t.o->vfs, &the_caller, &n), 0);
+    assert_int_equal(reader->facts->changes, before + 4);
+    assert_int_equal(t.o->vfs.ops.mkdir(&t.o->vfs, &the_caller, &n, 0755), 0);
+    assert_int_equal(t.o->vfs.ops.mkdir(&t.o->vfs, &the_caller, &n, 0755), -EEXIST);
+    assert_int_equal(reader->facts->changes, before + 8);
+    unshare_it(&t, memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_layers),
-        cmocka_unit_test(changes_show),
-        cmocka_unit_test(opened_elsewhere),
-        cmocka_unit_test(no_symlink_followed),
+        cmocka_unit_test(random_layers),         cmocka_unit_test(changes_show),
+        cmocka_unit_test(opened_elsewhere),      cmocka_unit_test(no_symlink_followed),
+        cmocka_unit_test(believed_for_a_moment), cmocka_unit_test(reads_alone),
+        cmocka_unit_test(changes_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
