@@ -2,7 +2,8 @@
 # more: system calls go through the gate.
 SHIM_SRC    := $(filter-out common/image/%,$(COMMON_SRC)) $(wildcard preload/*.c)
 SHIM_OBJ    := $(SHIM_SRC:%.c=$(OBJ)/shim/%.o) $(OBJ)/shim/preload/entry.o
-SHIM_CFLAGS := -DFUSS_SHIM -fcf-protection=none -fno-jump-tables -ffunction-sections -fno-plt
+SHIM_CFLAGS := -DFUSS_SHIM -fcf-protection=none -fno-jump-tables -ffunction-sections -fno-plt -fbuiltin \
+	-fno-tree-loop-distribute-patterns
 
 $(OBJ)/shim/%.o: %.c
 	@mkdir -p $(@D)

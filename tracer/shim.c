@@ -20,7 +20,7 @@
 #define NOTICES_FIRST                                                                              \
     12                   /* of a process before it gets the shim; FUSS_SHIM_AFTER says otherwise   \
                           */
-#define CREDIT_FIRST 400 /* notices of a session before any process gets the shim */
+#define CREDIT_FIRST 100 /* notices of a session before any process gets the shim */
 #define SITES_BYTES  (4u << 20)
 
 #if defined(__x86_64__)

@@ -11,7 +11,7 @@
 
 /* Finding the sites of an image takes as long as answering one notice for so many of its bytes; it
  * is done when as much has been spent on notices. */
-#define NOTICE_BYTES 1300
+#define NOTICE_BYTES 3200
 #define NEAR         0x70000000 /* bytes a jump may go, with room to spare */
 
 #if defined(__x86_64__)

@@ -37,10 +37,11 @@ struct image {
     bool movable; /* no address is a constant of the image */
 };
 
-static u32 load32(const u8 *p)
+/* The compiler's own memcpy is no call, whatever is built in: these are said for each byte. */
+static inline u32 load32(const u8 *p)
 {
     u32 v;
-    memcpy(&v, p, sizeof(v));
+    __builtin_memcpy(&v, p, sizeof(v));
     return v;
 }
 
@@ -369,31 +370,48 @@ static void refer_table(struct hits *h, const struct image *im, u64 vaddr)
     }
 }
 
-/* Whether the four bytes at `at` follow an opcode that takes a distance: call, jmp, jcc, xbegin, or
- * the ModRM byte of a lea. */
-static bool is_distance(const u8 *t, u64 at, bool *lea)
+/* What may stand before a distance of four bytes, by the last byte and the one before it: call and
+ * jmp; jcc; xbegin; the ModRM byte of a lea. Kinds that go together have a bit in common. */
+enum { DISTANCE_CALL = 1, DISTANCE_JCC = 2, DISTANCE_XBEGIN = 4, DISTANCE_LEA = 8 };
+
+struct distances {
+    u8 last[256], before[256];
+};
+
+static void distances_init(struct distances *d)
 {
-    u8 a = at >= 2 ? t[at - 2] : 0, b = at >= 1 ? t[at - 1] : 0;
-    *lea = a == 0x8d && (b & 0xc7) == 5;
-    return *lea || (b & 0xfe) == 0xe8 || (a == 0x0f && (b & 0xf0) == 0x80) ||
-           (a == 0xc7 && b == 0xf8);
+    memset(d->last, 0, sizeof(d->last));
+    memset(d->before, DISTANCE_CALL, sizeof(d->before));
+    d->last[0xe8] = d->last[0xe9] = DISTANCE_CALL;
+    for (unsigned i = 0; i < 16; i++)
+        d->last[0x80 + i] = DISTANCE_JCC;
+    for (unsigned i = 0; i < 8; i++)
+        d->last[5 + 8 * i] = DISTANCE_LEA;
+    d->last[0xf8] = DISTANCE_XBEGIN;
+    d->before[0x0f] |= DISTANCE_JCC;
+    d->before[0xc7] |= DISTANCE_XBEGIN;
+    d->before[0x8d] |= DISTANCE_LEA;
 }
 
-/* Distances are taken for such wherever the byte before them may be an opcode; of addresses that
+/* Distances are taken for such wherever the bytes before them may be an opcode; of addresses that
  * are constants any four bytes may be one. */
 static void refer_text(struct hits *h, const struct image *im, const struct segment *s)
 {
+    struct distances d;
+    u8 a = 0, b = 0;
+    distances_init(&d);
     for (u64 at = 0; at + 4 <= s->size; at++) {
-        u32 v = load32(s->bytes + at);
-        bool lea;
-        if (is_distance(s->bytes, at, &lea)) {
-            u64 target = s->vaddr + at + 4 + (u64)(int64_t)(int32_t)v;
+        unsigned kind = d.last[b] & d.before[a];
+        if (kind) {
+            u64 target = s->vaddr + at + 4 + (u64)(int64_t)(int32_t)load32(s->bytes + at);
             refer(h, target);
-            if (lea)
+            if (kind == DISTANCE_LEA)
                 refer_table(h, im, target);
         }
         if (!im->movable)
-            refer(h, v);
+            refer(h, load32(s->bytes + at));
+        a = b;
+        b = s->bytes[at];
     }
 }
 
@@ -420,7 +438,7 @@ static void refer_data(struct hits *h, const struct image *im)
         }
         if (at % 8 && !is_loaded(im, at))
             continue;
-        memcpy(&v, im->bytes + at, sizeof(v));
+        __builtin_memcpy(&v, im->bytes + at, sizeof(v));
         refer(h, im->movable ? v : (u32)v);
     }
 }
