@@ -124,10 +124,11 @@ static bool is_seen(const struct shim_state *s, u64 ip)
 bool shim_due(struct task *t)
 {
     struct shim_state *s = &t->mm->shim;
-    if (shim.fd < 0 || s->never || t->proc->shim_off || t->mm->refs != 1 || t->proc->refs != 1 ||
-        !shim_serves(t->regs.nr))
+    if (shim.fd < 0 || !shim_serves(t->regs.nr))
         return false;
     shim.credit++;
+    if (s->never || t->proc->shim_off || t->mm->refs != 1 || t->proc->refs != 1)
+        return false;
     if (shim.credit < s->credit_wanted ||
         (!s->base && !shim.eager && shim.credit < CREDIT_FIRST && !shim.spent))
         return false;
@@ -149,6 +150,7 @@ bool shim_due(struct task *t)
     }
     return true;
 }
+
 /* -- calls in the program ----------------------------------------------------------------- */
 
 long shim_speak(struct visit *v, long nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
