@@ -210,11 +210,15 @@ bool shim_visit(struct task *t)
     struct visit v = {.t = t};
     struct shim_state *s = &t->mm->shim;
     u64 ip = t->regs.ip;
-    bool ok = s->base || (t->shim_fd && bring_in(&v));
+    /* A signal's handler may have come in between, and made threads. */
+    bool alone = t->mm->refs == 1 && t->proc->refs == 1;
+    bool ok = alone && (s->base || (t->shim_fd && bring_in(&v)));
+    if (!alone && t->shim_fd)
+        shim_speak(&v, SYS_close, (u64)t->shim_fd - 1, 0, 0, 0, 0, 0);
     t->shim_fd = 0;
     if (v.gone)
         return true;
-    s->never = !ok;
+    s->never = !s->base;
     if (ok)
         shim_rewrite_image(&v, ip);
     if (v.gone || (!v.spoke && !v.rewritten))
