@@ -198,7 +198,7 @@ int overlay_open_in(struct overlay *o, unsigned layer, const char *rel, u64 flag
 int overlay_stat_in(struct overlay *o, unsigned layer, const char *rel, struct stat *st);
 /* steady.c: lstat of the object that real directories alone lead to. *parent: they do, whatever is
  * said of the object itself. -ELOOP where a symlink is in the way. */
-#define STEADY_TICKS 64 /* so long is what was seen outside of the session's reach believed */
+#define STEADY_TICKS 400 /* so long is what was seen outside of the session's reach believed */
 u32 overlay_steady_now(void);
 int overlay_steady_stat(struct overlay *o, unsigned layer, const char *rel, struct stat *st,
                         bool *parent);

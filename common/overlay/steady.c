@@ -5,7 +5,7 @@
 
 /* An entry: the upper half of the path's hash, and when it was a directory. Directories of a lower
  * change from outside only; that a symlink took the place of one is seen STEADY_TICKS later. */
-#define CLOCK_SHIFT 16 /* a tick is 2^16 cycles: STEADY_TICKS are one to two milliseconds */
+#define CLOCK_SHIFT 16 /* a tick is 2^16 cycles: STEADY_TICKS are some ten milliseconds */
 
 u32 overlay_steady_now(void)
 {
