@@ -436,10 +436,11 @@ static void refer_data(struct hits *h, const struct image *im)
             if (at + 8 > im->size)
                 break;
         }
-        if (at % 8 && !is_loaded(im, at))
+        bool whole = im->movable || !is_loaded(im, at);
+        if (at % 8 && whole)
             continue;
         __builtin_memcpy(&v, im->bytes + at, sizeof(v));
-        refer(h, im->movable ? v : (u32)v);
+        refer(h, whole ? v : (u32)v);
     }
 }
 
