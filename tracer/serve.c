@@ -66,9 +66,6 @@ static void dispatch(struct task *t, struct call *c)
         call_done(c, -ENOSYS);
         break;
     case CALL_SECCOMP:
-        shim_off(t);
-        call_dispatch(c);
-        break;
     case CALL_CHROOT:
     case CALL_MOUNT:
         shim_off(t);

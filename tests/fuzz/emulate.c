@@ -52,7 +52,8 @@ void follow_moves(void)
             if (s->fd < 0 || !same_ident(s->id, m->from))
                 continue;
             int fl = fcntl(s->fd, F_GETFL);
-            int fd = open(m->path, fl & (O_PATH | O_NOFOLLOW | O_DIRECTORY | O_NONBLOCK | O_APPEND));
+            int fd =
+                open(m->path, fl & (O_PATH | O_NOFOLLOW | O_DIRECTORY | O_NONBLOCK | O_APPEND));
             if (fd < 0) {
                 act.shared->emulation_failed = true;
                 continue;

@@ -255,9 +255,9 @@ void op_fstat(void)
     say(" fl=%o", fl & ~0100000);
 }
 
-/* What was removed is changed by its descriptor in kernel overlayfs by way of its name: a lower fifo
- * comes back to it, and a directory that has it by now is spoilt by the copy-up that fails. The run
- * ends before such a change. */
+/* What was removed is changed by its descriptor in kernel overlayfs by way of its name: a lower
+ * fifo comes back to it, and a directory that has it by now is spoilt by the copy-up that fails.
+ * The run ends before such a change. */
 void spare_removed(const struct slot *s)
 {
     char path[64], text[PATH_SIZE];
