@@ -83,12 +83,17 @@ static int remove_mountpoint(struct call *c, bool dir)
     return r ? r : dir ? -EBUSY : -EISDIR;
 }
 
+/* A path that ends in "." or "..", which no name is. */
+static bool is_dots(const struct place *p)
+{
+    return p->last == LAST_DOT || p->last == LAST_DOTDOT;
+}
+
 /* "." or ".." of a directory of the host's, reached through the union: told by the path alone. */
 static bool ends_in_dots(const struct place *p)
 {
     struct stat st;
-    return p->crossed && (p->last == LAST_DOT || p->last == LAST_DOTDOT) &&
-           sys_fstatat(AT_FDCWD, p->path, &st, 0) == 0;
+    return p->crossed && is_dots(p) && sys_fstatat(AT_FDCWD, p->path, &st, 0) == 0;
 }
 
 void call_unlink(struct call *c)
@@ -229,7 +234,7 @@ void call_rename(struct call *c)
         if (!err && (from->parent_in || from_gone) != (to->parent_in || to_gone))
             err = -EXDEV;
         if (!err && (from_gone || to_gone))
-            err = -ENOENT;
+            err = is_dots(from) || is_dots(to) ? -EBUSY : -ENOENT;
     }
     if (!err && !from->parent_in) {
         call_done(c, rename_mountpoint(c, flags));

@@ -239,6 +239,21 @@ static int descend_slow(struct vfs *fs, size_t len, struct vnode *out)
     return r;
 }
 
+/* Whoever only reads has an ordinary user's directories judged by the kernel, on the way that the
+ * real path takes: where that is a lower's, the parts in the upper, the first `len` bytes of the
+ * path, may be closed all the same. */
+static void search_upper(struct overlay *o, const struct vnode *out, size_t len)
+{
+    char dir[VPATH_MAX + 2], text[PATH_MAX];
+    const char *path;
+    struct stat st;
+    memcpy(dir, out->path, len);
+    str_copy(dir + len, sizeof(dir) - len, len ? "/." : ".");
+    int at = overlay_at(o, 0, dir, text, &path);
+    if (at == -ENAMETOOLONG || sys_fstatat(at, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        o->unable();
+}
+
 /* Which layers reach the directory of out->path, where the index alone can say it (with one lower
  * at most): 0 where it cannot. */
 static layer_set known_parents(struct overlay *o, const struct vnode *out)
@@ -261,6 +276,8 @@ static layer_set known_parents(struct overlay *o, const struct vnode *out)
             return 0;
         case INDEX_ABSENT:
             layers &= ~layer_bit(0);
+            if (o->only_reads && o->s->uid != 0)
+                search_upper(o, out, from ? from - 1 : 0);
             break;
         case INDEX_OPAQUE:
             layers &= layer_bit(0);
