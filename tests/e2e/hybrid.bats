@@ -41,3 +41,21 @@ fixture() {
     LOWER=$L2
     for mode in signals threads changes; do is "$(probe shim_inside "$mode" "$M")" ok; done
 }
+
+# bats test_tags=user
+@test "what a lower has below a directory that was closed in the union is not reached" {
+    LOWER=$L2
+    mk "$L2/shut/in/f" x
+    ops <<EOT
+stat shut/in/f = ok
+chdir shut/in = ok
+chmod $M/shut 600 = ok
+stat f = ok
+stat missing = ENOENT
+stat $M/shut/in/f = EACCES
+stat $M/shut/in/missing = EACCES
+open $M/shut/in/f r = EACCES
+chmod $M/shut 700 = ok
+stat $M/shut/in/f = ok
+EOT
+}
