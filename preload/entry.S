@@ -9,6 +9,23 @@
     .set SLOT_SHIFT, 17
     .set SLOTS_SHIFT, 28 /* 16 slots */
 
+/* The program's registers, but for rax and rsp, out of the slot. */
+    .macro put_back
+    mov  24(%r11), %rdi
+    mov  32(%r11), %rsi
+    mov  40(%r11), %rdx
+    mov  48(%r11), %r10
+    mov  56(%r11), %r8
+    mov  64(%r11), %r9
+    mov  72(%r11), %rcx
+    mov  80(%r11), %rbx
+    mov  88(%r11), %rbp
+    mov  96(%r11), %r12
+    mov  104(%r11), %r13
+    mov  112(%r11), %r14
+    mov  120(%r11), %r15
+    .endm
+
     .section .head, "ax"
     .globl shim_head
     .hidden shim_head
@@ -94,19 +111,7 @@ pass: /* the kernel makes the call as said */
 at_finish: /* rax is the result */
     mov  %rbx, %r11
 at_finish_r11:
-    mov  24(%r11), %rdi
-    mov  32(%r11), %rsi
-    mov  40(%r11), %rdx
-    mov  48(%r11), %r10
-    mov  56(%r11), %r8
-    mov  64(%r11), %r9
-    mov  72(%r11), %rcx
-    mov  80(%r11), %rbx
-    mov  88(%r11), %rbp
-    mov  96(%r11), %r12
-    mov  104(%r11), %r13
-    mov  112(%r11), %r14
-    mov  120(%r11), %r15
+    put_back
     mov  8(%r11), %rsp
     movq $0, (%r11)
 at_freed:
@@ -116,19 +121,7 @@ at_leave: /* the supervisor is to do it */
     mov  %rbx, %r11
 at_leave_r11:
     mov  16(%r11), %rax
-    mov  24(%r11), %rdi
-    mov  32(%r11), %rsi
-    mov  40(%r11), %rdx
-    mov  48(%r11), %r10
-    mov  56(%r11), %r8
-    mov  64(%r11), %r9
-    mov  72(%r11), %rcx
-    mov  80(%r11), %rbx
-    mov  88(%r11), %rbp
-    mov  96(%r11), %r12
-    mov  104(%r11), %r13
-    mov  112(%r11), %r14
-    mov  120(%r11), %r15
+    put_back
     sub  $2, %rcx
     mov  8(%r11), %rsp
     movq $0, (%r11)

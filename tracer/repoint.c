@@ -142,6 +142,7 @@ static int look_at_twin(struct task *t, int fd, struct twin *w)
     caller_call_over();
     w->real[0] = '\0';
     if (flags < 0 || (flags & O_PATH) || walk_fd(&sup.view, who, fd, &w->place) ||
+        (w->place.exists && node->top != 0) || /* never a lower: it may be opened for more */
         (w->place.exists && node->fs->ops.locate(node->fs, node, w->real, sizeof(w->real)) < 0))
         return -ENOENT;
     w->flags = (flags & ~ONCE_FLAGS) | O_CLOEXEC;

@@ -123,12 +123,7 @@ enum change_target call_target(struct call *c, unsigned walk_flags)
         call_done(c, err);
         return CHANGE_DONE;
     }
-    if (!c->place.in_union && c->place.removed && c->place.magic_fd >= 0 &&
-        c->place.guard_layer > 0) { /* /proc/self/fd/N of a removed lower object */
-        c->by_fd = true;
-        c->fd = c->place.magic_fd;
-        walk_fd(c->view, c->who, c->fd, &c->place);
-    }
+    call_name_by_fd(c);
     if (!c->place.in_union) {
         call_outside(c, true);
         return CHANGE_DONE;

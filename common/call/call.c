@@ -211,22 +211,33 @@ static int resolve(struct call *c, int dirfd_arg, int path_arg, unsigned walk_fl
     return err;
 }
 
-/* /proc/self/fd/N of a removed object of which a copy is left: as good as N itself. */
-static void name_by_fd(struct call *c)
+/* Is it /proc/self/fd/N of a removed lower object? */
+static bool is_removed_link(const struct place *p)
+{
+    return !p->in_union && p->removed && p->magic_fd >= 0 && p->guard_layer > 0;
+}
+
+void call_name_by_fd(struct call *c)
+{
+    if (!is_removed_link(&c->place))
+        return;
+    c->by_fd = true;
+    c->fd = c->place.magic_fd;
+    walk_fd(c->view, c->who, c->fd, &c->place);
+}
+
+/* Is a copy left of what such a link names? Then it is as good as N itself for every call. */
+static bool copy_is_left(struct call *c)
 {
     struct vfs *fs = c->view->fs;
-    struct place *place = &c->place;
     struct stat st;
-    if (place->in_union || !place->removed || place->magic_fd < 0 || place->guard_layer <= 0 ||
-        !fs->ops.remains || c->who->ops.fd_stat(c->who, place->magic_fd, &st))
-        return;
+    if (!is_removed_link(&c->place) || !fs->ops.remains ||
+        c->who->ops.fd_stat(c->who, c->place.magic_fd, &st))
+        return false;
     int fd = fs->ops.remains(fs, &st);
-    if (fd < 0)
-        return;
-    sys_close(fd);
-    c->by_fd = true;
-    c->fd = place->magic_fd;
-    walk_fd(c->view, c->who, c->fd, place);
+    if (fd >= 0)
+        sys_close(fd);
+    return fd >= 0;
 }
 
 bool call_in_removed(const struct place *p, const char *said)
@@ -242,8 +253,8 @@ int call_resolve(struct call *c, unsigned walk_flags)
 {
     int err =
         resolve(c, c->row->dirfd, c->row->path, walk_flags, c->said, &c->place, &c->by_fd, &c->fd);
-    if (err == 0)
-        name_by_fd(c);
+    if (err == 0 && copy_is_left(c))
+        call_name_by_fd(c);
     return err;
 }
 

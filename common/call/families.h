@@ -56,6 +56,8 @@ enum change_target {
 enum change_target call_target(struct call *c, unsigned walk_flags);
 /* True where the descriptor c->fd is no more than a place (O_PATH), or is not open. */
 bool call_fd_is_path(struct call *c);
+/* Where c->place is /proc/self/fd/N of a removed lower object, names it by N. */
+void call_name_by_fd(struct call *c);
 /* A single name in a directory that was removed: its walk ended there. */
 bool call_in_removed(const struct place *p, const char *said);
 /* c->place is a removed lower object named by descriptor: true where it had been copied up, and

@@ -124,6 +124,11 @@ void nursery_name(char *buf, size_t cap, u64 number);
  * ------------------------ */
 void gone_note(struct overlay *o, const struct spot *spot);
 void gone_forget(struct overlay *o);
+/* The length of a text of the kernel's without what it adds to the name of a removed object. */
+size_t gone_name_length(const char *text);
+/* The path of an object of the upper, relative to it, by its descriptor: where it is, or was last.
+ * The length, or negative errno. */
+long gone_upper_path(struct overlay *o, int fd, char *buf, size_t cap);
 /* The object at the (open) spot is about to lose that name. Where it is the copy of a lower one
  * that may be open still: O_PATH on it, with the identity of the lower one; else -1. */
 int remains_take(struct overlay *o, const struct spot *spot, const struct vnode *node,

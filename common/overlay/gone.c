@@ -78,18 +78,21 @@ static size_t put_before(char *buf, size_t at, const char *head, size_t n)
     return at - n;
 }
 
-/* The path of a directory of the upper, relative to it, by a descriptor; without " (deleted)". */
-static long upper_text_of(struct overlay *o, int fd, char *buf, size_t cap)
+size_t gone_name_length(const char *text)
+{
+    size_t len = str_len(text), tail = sizeof(deleted_text) - 1;
+    return len > tail && str_eq(text + len - tail, deleted_text) ? len - tail : len;
+}
+
+long gone_upper_path(struct overlay *o, int fd, char *buf, size_t cap)
 {
     char link[SYS_FD_PATH];
     const char *rel;
-    size_t tail = sizeof(deleted_text) - 1;
     long n = sys_readlinkat(AT_FDCWD, sys_fd_path(link, fd), buf, cap - 1);
     if (n < 0)
         return n;
     buf[n] = '\0';
-    if ((size_t)n > tail && str_eq(buf + (size_t)n - tail, deleted_text))
-        buf[(size_t)n - tail] = '\0';
+    buf[gone_name_length(buf)] = '\0';
     if (session_layer_of(o->s, buf, &rel) != 0)
         return -ENOENT;
     size_t len = str_len(rel);
@@ -112,7 +115,7 @@ long overlay_gone(struct vfs *fs, const char *rel, char *buf, size_t cap)
         if (!at)
             return -ENAMETOOLONG;
         /* Its directory may have been renamed since, or removed. */
-        if (g->parent < 0 || upper_text_of(o, g->parent, text, sizeof(text)) < 0) {
+        if (g->parent < 0 || gone_upper_path(o, g->parent, text, sizeof(text)) < 0) {
             rel = g->path;
             break;
         }

@@ -1,9 +1,5 @@
 /* From a real object back to the name it shows, across copy-ups and renames. */
-#include "overlay/overlay.h"
-#include "base/sys.h"
-#include "overlay/index.h"
-
-static const char deleted_text[] = " (deleted)";
+#include "overlay/change.h"
 
 /* Does the visible node stand for the real object st of `layer`? */
 static bool stands_for(struct overlay *o, const struct vnode *node, unsigned layer,
@@ -36,31 +32,16 @@ static const struct relocation *relocation_of(struct overlay *o, const char *rel
     return best;
 }
 
-/* A text of the kernel's without what it adds to the name of a removed object. */
-static size_t name_length(const char *text)
-{
-    size_t len = str_len(text), tail = sizeof(deleted_text) - 1;
-    return len > tail && str_eq(text + len - tail, deleted_text) ? len - tail : len;
-}
-
 /* Where the relocated object is now, or was last, relative to the upper: what the kernel says of
  * its directory. The name is in `real`; NULL where it was removed under its old name. */
 static const char *relocated_to(struct overlay *o, const struct relocation *reloc, const char *rest,
                                 char *real, size_t cap)
 {
-    char link[SYS_FD_PATH];
-    const char *rel;
-    if (reloc->to_fd < 0)
+    long n = reloc->to_fd < 0 ? -ENOENT : gone_upper_path(o, reloc->to_fd, real, cap);
+    size_t len = (size_t)n;
+    if (n < 0 || (*rest && path_push(real, cap, &len, rest, str_len(rest))))
         return NULL;
-    long n = sys_readlinkat(AT_FDCWD, sys_fd_path(link, reloc->to_fd), real, cap - 1);
-    if (n < 0)
-        return NULL;
-    real[n] = '\0';
-    size_t len = name_length(real);
-    real[len] = '\0';
-    if (*rest && path_push(real, cap, &len, rest, str_len(rest)))
-        return NULL;
-    return session_layer_of(o->s, real, &rel) == 0 ? rel : NULL;
+    return real;
 }
 
 /* True where the relocated directory is there under its new name still. */
@@ -102,7 +83,7 @@ int overlay_reverse(struct vfs *fs, unsigned layer, const char *rel, const struc
         rel = to;
     if ((layer == 0 || to) && overlay_gone(fs, rel, from, sizeof(from)) >= 0)
         rel = from;
-    size_t len = name_length(rel);
+    size_t len = gone_name_length(rel);
     out->fs = fs;
     out->top = VNODE_ABSENT;
     out->layers = out->dir_layers = 0;
