@@ -21,7 +21,7 @@
 #define LIST_BUFFER     32768 /* bytes of one getdents64 */
 #define LIST_MEMORY     (LIST_BUFFER + sizeof(struct vnode))
 #define TICKETS_MAX     256
-#define STEADY_ENTRIES  1024 /* directories of lowers that were seen to be some */
+#define STEADY_ENTRIES  4096 /* directories of lowers that were seen to be some */
 #define OPAQUE_MAX      8192 /* lower directories whose opacity is remembered; a power of two */
 
 struct index; /* overlay/index.h */
