@@ -11,6 +11,7 @@
 #define FUSS_SHIM_IMAGE_H
 
 #include "overlay/overlay.h"
+#include "vfs/steady.h"
 #include "vfs/walk.h"
 #include <linux/openat2.h>
 
@@ -79,7 +80,26 @@ struct shim_head {
     u32 tested, claimed, saved, opened, opened_end, finish, finish_r11, freed, leave, leave_r11,
         left, full, end;
     u32 shared, own, all; /* where the parts begin; the size of all without the slots */
+    u32 early, early_end; /* code for a program that was just executed; preload/early.S */
 };
 #define SHIM_MAGIC 0x6d68732d73737566u
+
+/* For that code, SHIM_EARLY bytes below the stack pointer. */
+#define SHIM_EARLY      4096u
+#define SHIM_EARLY_MAPS 5
+struct shim_early {
+    u64 entry; /* the program's own first instruction */
+    u64 own;   /* address of struct shim_own, and what becomes of its `stale` */
+    u64 stale;
+    u64 maps;
+    u64 cookie;
+    struct open_how how;
+    char path[40]; /* of the shim's file */
+    struct {
+        u64 addr, size;
+        u32 prot, flags;
+        u64 offset;
+    } map[SHIM_EARLY_MAPS]; /* the first is of no file */
+};
 
 #endif

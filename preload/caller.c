@@ -3,6 +3,7 @@
 #include "preload/shim_inside.h"
 #include "base/str.h"
 #include "base/sys.h"
+#include "vfs/steady.h"
 #include <linux/stat.h>
 
 static int own_read(struct caller *who UNUSED, void *dst, u64 addr, size_t n)
@@ -42,7 +43,7 @@ static bool is_fresh(const struct shim_link *l, const struct statx *x, u64 chang
 {
     u64 dev = (u64)x->stx_dev_major << 32 | x->stx_dev_minor;
     return l->ino == x->stx_ino && l->dev == dev && l->mount == x->stx_mnt_id &&
-           l->changes == changes && overlay_steady_now() - l->when < STEADY_TICKS;
+           l->changes == changes && steady_now() - l->when < STEADY_TICKS;
 }
 
 static void keep(struct shim_memory *m, const struct statx *x, u64 changes, const char *text,
@@ -54,7 +55,7 @@ static void keep(struct shim_memory *m, const struct statx *x, u64 changes, cons
     l->dev = (u64)x->stx_dev_major << 32 | x->stx_dev_minor;
     l->mount = x->stx_mnt_id;
     l->changes = changes;
-    l->when = overlay_steady_now();
+    l->when = steady_now();
     l->len = (u32)len;
     memcpy(l->text, text, len + 1);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);

@@ -1,7 +1,7 @@
 # preload/: the in-process shim, one flat image that build/fuss carries. Its common/ is compiled once
 # more: system calls go through the gate.
 SHIM_SRC    := $(filter-out common/image/%,$(COMMON_SRC)) $(wildcard preload/*.c)
-SHIM_OBJ    := $(SHIM_SRC:%.c=$(OBJ)/shim/%.o) $(OBJ)/shim/preload/entry.o
+SHIM_OBJ    := $(SHIM_SRC:%.c=$(OBJ)/shim/%.o) $(patsubst %.S,$(OBJ)/shim/%.o,preload/entry.S preload/early.S)
 SHIM_CFLAGS := -DFUSS_SHIM -fcf-protection=none -fno-jump-tables -ffunction-sections -fno-plt -fbuiltin \
 	-fno-tree-loop-distribute-patterns
 
@@ -9,7 +9,7 @@ $(OBJ)/shim/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(COMMON_CFLAGS) $(SHIM_CFLAGS) $(GENERAL_REGS) -c $< -o $@
 
-$(OBJ)/shim/preload/entry.o: preload/entry.S
+$(OBJ)/shim/preload/%.o: preload/%.S
 	@mkdir -p $(@D)
 	$(CC) -c $< -o $@
 

@@ -77,6 +77,8 @@ static void set_up(struct shim_own *own)
     own->view.fs = &own->overlay.vfs;
     own->view.raw_dirs = &own->overlay.notes->raw_dirs;
     own->view.unable = shim_unable;
+    own->view.moves = &own->overlay.facts->moves;
+    own->view.steady = own->overlay.steady;
     __atomic_store_n(&own->ready, 1, __ATOMIC_RELEASE);
 }
 
@@ -100,18 +102,37 @@ static bool may_tell(const struct call *c)
 #define OPEN_FLAGS (O_CLOEXEC | O_NOFOLLOW | O_DIRECTORY | O_NONBLOCK | O_NOCTTY | LARGE_FILE)
 #define LARGE_FILE 0100000 /* O_LARGEFILE, which is 0 in this architecture's headers */
 
-/* A file or directory of the union, to be read: the kernel opens it as the call's last step. */
-static int open_last(struct shim_saved *saved, struct shim_memory *memory, const struct call *c)
+/* What is to be read is opened by the kernel as the call's last step. */
+static int open_last(struct shim_saved *saved, struct shim_memory *memory, u64 flags,
+                     const char *path)
 {
-    if (!c->open_here || c->pending.active || c->nblobs != 1 || !c->place.in_union)
-        return LEAVE;
     memset(&memory->how, 0, sizeof(memory->how));
-    memory->how.flags = c->open_flags & OPEN_FLAGS;
+    memory->how.flags = (flags & OPEN_FLAGS) | LARGE_FILE;
     memory->how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-    str_copy(memory->path, sizeof(memory->path), c->real);
+    str_copy(memory->path, sizeof(memory->path), path);
     saved->open_path = (u64)memory->path;
     saved->open_how = (u64)&memory->how;
     return OPEN;
+}
+
+static int open_in_union(struct shim_saved *saved, struct shim_memory *memory, const struct call *c)
+{
+    if (!c->open_here || c->pending.active || c->nblobs != 1 || !c->place.in_union)
+        return LEAVE;
+    return open_last(saved, memory, c->open_flags, c->real);
+}
+
+/* By the path without links that the walk has found. */
+static int open_outside(struct shim_saved *saved, struct shim_memory *memory, const struct call *c)
+{
+    const struct place *p = &c->place;
+    if (c->by_fd || p->in_union || p->host_error || p->removed || p->slash || p->magic_fd >= 0 ||
+        p->last != LAST_NAME)
+        return LEAVE;
+    if (p->exists)
+        return open_last(saved, memory, c->arg[c->row->flags], p->path);
+    saved->result = -ENOENT;
+    return RESULT;
 }
 
 int shim_handle(struct shim_saved *saved)
@@ -151,9 +172,9 @@ int shim_handle(struct shim_saved *saved)
     if (!stands(facts, changes))
         return LEAVE;
     if (c.action == CALL_REWRITE && row->handler == CALL_OPEN)
-        return open_last(saved, memory, &c);
+        return open_in_union(saved, memory, &c);
     if (c.action == CALL_PASS)
-        return row->handler == CALL_OPEN ? LEAVE : PASS; /* it might wait */
+        return row->handler == CALL_OPEN ? open_outside(saved, memory, &c) : PASS;
     if (c.action != CALL_DONE || !may_tell(&c))
         return LEAVE;
     saved->result = c.result;

@@ -31,8 +31,8 @@ static const char *field(const char *status, const char *name)
     return "";
 }
 
-/* "real effective saved filesystem" ids. */
-static void read_ids(const char *text, u32 *real, u32 *fs)
+/* "real effective saved filesystem" ids. True where they are all the same. */
+static bool read_ids(const char *text, u32 *real, u32 *fs)
 {
     char *end = (char *)text;
     unsigned long id[4] = {(u32)-2, (u32)-2, (u32)-2, (u32)-2};
@@ -40,12 +40,14 @@ static void read_ids(const char *text, u32 *real, u32 *fs)
         id[i] = strtoul(end, &end, 10);
     *real = (u32)id[0];
     *fs = (u32)id[3];
+    return id[0] == id[1] && id[1] == id[2] && id[2] == id[3];
 }
 
 static void parse(const char *status, struct cred *cred)
 {
-    read_ids(field(status, "Uid"), &cred->ruid, &cred->fsuid);
-    read_ids(field(status, "Gid"), &cred->rgid, &cred->fsgid);
+    bool plain = read_ids(field(status, "Uid"), &cred->ruid, &cred->fsuid);
+    plain &= read_ids(field(status, "Gid"), &cred->rgid, &cred->fsgid);
+    cred->plain = plain;
     cred->caps = strtoull(field(status, "CapEff"), NULL, 16);
     cred->permitted = strtoull(field(status, "CapPrm"), NULL, 16);
     cred->umask = (u32)strtoul(field(status, "Umask"), NULL, 8);
@@ -190,9 +192,39 @@ static void watch(struct call *c)
     c->settle = true;
 }
 
+/* Sets ids to what they are, as posix_spawn does for POSIX_SPAWN_RESETIDS. */
+static bool resets(struct task *t, const struct call *c)
+{
+    const struct cred *cred = creds_of(t);
+    u32 id;
+    switch (c->row->nr) {
+    case SYS_setuid:
+    case SYS_setreuid:
+    case SYS_setresuid:
+        id = cred->fsuid;
+        break;
+    case SYS_setgid:
+    case SYS_setregid:
+    case SYS_setresgid:
+        id = cred->fsgid;
+        break;
+    default:
+        return false;
+    }
+    for (unsigned i = 0; i < c->row->nargs; i++) {
+        if ((u32)c->arg[i] != id && ((u32)c->arg[i] != (u32)-1 || c->row->nargs == 1))
+            return false;
+    }
+    return cred->plain;
+}
+
 static void dispatch_creds(struct task *t, struct call *c)
 {
     long nr = c->row->nr;
+    if (resets(t, c)) {
+        call_pass(c);
+        return;
+    }
     /* Ids, groups and capabilities are the thread's own: it cannot make another trapped call before
      * this one is over, so forgetting what we know is enough. The umask may be shared. */
     t->cred_generation = 0;

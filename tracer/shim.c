@@ -114,6 +114,8 @@ bool shim_serves(long nr)
 
 static bool is_seen(const struct shim_state *s, u64 ip)
 {
+    if (ip - s->base < shim.head.all)
+        return true; /* by a stub */
     for (unsigned i = 0; i < s->nseen; i++) {
         if (ip >= s->seen[i].start && ip < s->seen[i].end)
             return true;
@@ -135,6 +137,7 @@ bool shim_due(struct task *t)
     if (!s->base) {
         if (++s->notices < notices_first)
             return false;
+        shim_asks_often(s);
         creds_of(t);
         s->never = !t->who.same_as_session || filters_itself(t) || t->proc->not_dumpable;
         if (s->never)

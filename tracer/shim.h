@@ -22,6 +22,8 @@ bool shim_due(struct task *t);
 /* At that stop: brings the shim in, rewrites sites. True where the program has to say its call
  * again; its registers are put right. */
 bool shim_visit(struct task *t);
+/* At the stop of an exec, t being what it has become: brings the shim in where that is cheap. */
+void shim_executed(struct task *t);
 /* At a signal's stop: a call under way in the shim is given up, the program will make it by the
  * site's own instruction. True where the signal was the shim's, by an address of the program's
  * that is none, and is not to be delivered. */

@@ -5,6 +5,7 @@
 #include "shim_image.h"
 #include "tracer/sitecache.h"
 #include "tracer/task.h"
+#include <sys/user.h>
 
 /* What the supervisor knows of the session's shim. */
 struct shim_common {
@@ -30,7 +31,35 @@ struct visit {
 long shim_speak(struct visit *v, long nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f);
 /* True for a call that the shim may answer. */
 bool shim_serves(long nr);
-/* shimsites.c: makes the sites of the image that holds `ip` lead into the shim. */
+
+/* -- shimsites.c -------------------------------------------------------------------------- */
+
+/* One mapping of a program's, of a file where ino is not 0. */
+struct mapping {
+    u64 start, end, offset, ino;
+    u64 free_from, free_to; /* the last gap before it; 0 = none of use */
+    char path[PATH_MAX];
+};
+
+/* The mapping that holds `ip`. */
+bool shim_mapping(struct task *t, u64 ip, struct mapping *m);
+/* The sites of its file: NULL where there are none, or (*later, notices to be waited for) not yet. */
+const struct sites *shim_sites_of(const struct mapping *m, size_t *later);
+/* True for a site within the mapping by which calls are made that the shim may answer. */
+bool shim_wants(const struct site *site, const struct mapping *m);
+/* Writes the stub of a site at `vaddr` as it runs at `at`; how many SHIM_STUB it takes. */
+unsigned shim_make_stub(u8 stub[2 * SHIM_STUB], u64 at, const struct site *site, u64 vaddr,
+                        u64 entry);
+/* Makes the site lead to its stub. False where it stays as it is. */
+bool shim_patch(struct task *t, const struct site *site, u64 vaddr, u64 stub_at);
+/* Makes the sites of the image that holds `ip` lead into the shim. */
 void shim_rewrite_image(struct visit *v, u64 ip);
+
+/* -- shimexec.c --------------------------------------------------------------------------- */
+
+/* The program of this address space asks often: once executed again it begins with the shim. */
+void shim_asks_often(const struct shim_state *s);
+/* At a signal's stop: true where it is the end of a vain attempt of shim_executed(). */
+bool shim_early_failed(struct task *t, struct user_regs_struct *u, int sig);
 
 #endif

@@ -35,6 +35,7 @@ static void give_up(struct task *t, struct user_regs_struct *u)
     const u64 none = 0;
     u64 at = u->rip - m->base, slot;
     bool over = false, intact = false;
+    bool broken_off = at == shim.head.opened && regs_restarts((s64)u->rax);
     if (at >= shim.head.entry && at < shim.head.tested) {
         u->rip = u->rcx - 2;
         return;
@@ -50,7 +51,8 @@ static void give_up(struct task *t, struct user_regs_struct *u)
     if (at >= shim.head.tested && at < shim.head.saved) {
         slot = u->r11 + SHIM_SLOT - SHIM_SAVED;
         intact = true;
-    } else if (at >= shim.head.opened && at < shim.head.opened_end && (s64)u->rax >= 0) {
+    } else if (broken_off ||
+               (at >= shim.head.opened && at < shim.head.opened_end && (s64)u->rax >= 0)) {
         slot = u->rsp;
         over = true;
     } else if (at > shim.head.finish && at < shim.head.freed) {
@@ -76,16 +78,33 @@ static void give_up(struct task *t, struct user_regs_struct *u)
             u->rax = saved.rax;
         u->rip = over ? saved.rcx : saved.rcx - 2;
     }
-    u->orig_rax = (u64)-1;
+    /* An open that waited is the kernel's to begin again, or to end, at the site. */
+    u->orig_rax = broken_off ? saved.rax : (u64)-1;
     remote_poke(t, slot, &none, sizeof(none));
+}
+
+/* A program that mapped them itself wrote down where. */
+static u64 slots_of(struct task *t)
+{
+    struct shim_state *s = &t->mm->shim;
+    if (!s->slots && remote_read(t, &s->slots, s->base + shim.head.own, sizeof(s->slots)))
+        s->slots = 0;
+    return s->slots;
 }
 
 bool shim_signal(struct task *t, int sig)
 {
     struct user_regs_struct u;
     siginfo_t info;
-    u64 base = t->mm ? t->mm->shim.base : 0, slots = base ? t->mm->shim.slots : 0;
+    u64 base = t->mm ? t->mm->shim.base : 0;
     if (!base || ptrace(PTRACE_GETREGS, t->tid, NULL, &u) < 0)
+        return false;
+    if (shim_early_failed(t, &u, sig)) {
+        ptrace(PTRACE_SETREGS, t->tid, NULL, &u);
+        return true;
+    }
+    u64 slots = slots_of(t);
+    if (!slots)
         return false;
     bool on_slot = u.rsp > slots && u.rsp <= slots + SHIM_SLOTS * (u64)SHIM_SLOT;
     if (!on_slot && (u.rip < base || u.rip >= base + shim.head.stubs))

@@ -16,40 +16,37 @@
 
 #if defined(__x86_64__)
 
-struct mapping {
-    u64 start, end, offset;
-    unsigned major, minor;
-    u64 ino;
-    char path[PATH_MAX];
-};
-
-/* The mapping that holds `ip`, and room for a page of stubs near it: 0 = none. */
-static bool find_mapping(struct task *t, u64 ip, struct mapping *m, u64 *room)
+bool shim_mapping(struct task *t, u64 ip, struct mapping *m)
 {
     char name[64], line[PATH_MAX + 128];
     u64 last_end = 0x10000;
     bool found = false;
-    *room = 0;
+    m->free_from = m->free_to = 0;
     snprintf(name, sizeof(name), "/proc/%d/maps", t->tid);
     FILE *f = fopen(name, "re");
     if (!f)
         return false;
     while (fgets(line, sizeof(line), f)) {
-        struct mapping x;
+        u64 start, end, offset, ino;
+        unsigned major, minor;
         char perms[8];
         int at = 0;
-        if (sscanf(line, "%lx-%lx %7s %lx %x:%x %lu %n", &x.start, &x.end, perms, &x.offset,
-                   &x.major, &x.minor, &x.ino, &at) < 7)
+        if (sscanf(line, "%lx-%lx %7s %lx %x:%x %lu %n", &start, &end, perms, &offset, &major,
+                   &minor, &ino, &at) < 7)
             break;
-        /* The last gap before the image: behind it the heap may want to grow. */
-        if (x.start >= last_end + 4 * SHIM_PAGE && x.start <= ip)
-            *room = x.start - 2 * SHIM_PAGE;
-        last_end = x.end;
-        if (ip >= x.start && ip < x.end) {
+        if (start >= last_end + 4 * SHIM_PAGE && start <= ip) {
+            m->free_from = last_end;
+            m->free_to = start;
+        }
+        last_end = end;
+        if (ip >= start && ip < end) {
             line[strcspn(line, "\n")] = '\0';
-            found = true;
-            *m = x;
+            m->start = start;
+            m->end = end;
+            m->offset = offset;
+            m->ino = ino;
             str_copy(m->path, sizeof(m->path), line + at);
+            found = true;
             break;
         }
     }
@@ -57,8 +54,13 @@ static bool find_mapping(struct task *t, u64 ip, struct mapping *m, u64 *room)
     return found;
 }
 
-/* NULL: none, or (*later) not yet. */
-static const struct sites *sites_of(const struct mapping *m, size_t *later)
+bool shim_wants(const struct site *site, const struct mapping *m)
+{
+    return shim_serves(site->nr) && site->offset >= m->offset &&
+           m->start + (site->offset - m->offset) + site->length <= m->end;
+}
+
+const struct sites *shim_sites_of(const struct mapping *m, size_t *later)
 {
     struct stat st;
     if (m->path[0] != '/')
@@ -93,58 +95,74 @@ static bool near(u64 a, u64 b)
     return (a > b ? a - b : b - a) < NEAR;
 }
 
-/* mov $nr,%eax ; lea resume(%rip),%rcx ; jmp *entry */
-static void make_stub(u8 stub[SHIM_STUB], u64 at, long nr, u64 resume, u64 entry)
+/* To be run at `at`: near, or by an address in the text. */
+static u8 *put_jump(u8 *p, u64 at, u64 to)
 {
-    u8 *p = stub;
-    memset(stub, 0xcc, SHIM_STUB);
-    *p++ = 0xb8;
-    p = put32(p, nr);
-    memcpy(p, "\x48\x8d\x0d", 3);
-    p += 3;
-    p = put32(p, (s64)(resume - (at + (u64)(p + 4 - stub))));
+    if (near(at, to)) {
+        *p++ = 0xe9;
+        return put32(p, (s64)(to - (at + 5)));
+    }
     memcpy(p, "\xff\x25\0\0\0\0", 6);
-    p += 6;
-    memcpy(p, &entry, sizeof(entry));
+    memcpy(p + 6, &to, sizeof(to));
+    return p + 6 + sizeof(to);
 }
 
-/* lea copy(%rip),%rcx ; jmp *entry ; syscall ; copy: what followed at the site ; jmp resume. The
- * `syscall` is the one that a call given up is made by. */
-static void make_tail_stub(u8 stub[2 * SHIM_STUB], u64 at, const struct site *site, u64 vaddr,
-                           u64 entry)
+/* mov $nr,%eax ; lea resume(%rip),%rcx ; jmp entry */
+static void make_stub(u8 *stub, u64 at, const struct site *site, u64 vaddr, u64 entry)
 {
-    u8 *p = stub, *copy = stub + 7 + 6 + sizeof(entry) + 2;
-    memset(stub, 0xcc, (size_t)2 * SHIM_STUB);
+    u8 *p = stub;
+    *p++ = 0xb8;
+    p = put32(p, site->nr);
     memcpy(p, "\x48\x8d\x0d", 3);
-    p = put32(p + 3, copy - (p + 7));
-    memcpy(p, "\xff\x25\0\0\0\0", 6);
-    p += 6;
-    memcpy(p, &entry, sizeof(entry));
-    memcpy(p + sizeof(entry), "\x0f\x05", 2);
-    memcpy(copy, site->old + site->copy, (size_t)(site->length - site->copy));
-    p = copy + (site->length - site->copy);
+    p = put32(p + 3, (s64)(vaddr + site->resume - (at + (u64)(p + 7 - stub))));
+    put_jump(p, at + (u64)(p - stub), entry);
+}
+
+/* lea copy(%rip),%rcx ; jmp entry ; syscall ; copy: what followed at the site ; jmp resume. The
+ * `syscall` is the one that a call given up is made by. */
+static void make_tail_stub(u8 *stub, u64 at, const struct site *site, u64 vaddr, u64 entry)
+{
+    u8 *p = put_jump(stub + 7, at + 7, entry);
+    memcpy(stub, "\x48\x8d\x0d", 3);
+    put32(stub + 3, p + 2 - (stub + 7));
+    memcpy(p, "\x0f\x05", 2);
+    p += 2;
+    memcpy(p, site->old + site->copy, (size_t)(site->length - site->copy));
+    p += site->length - site->copy;
     if (site->flags & SITE_RETURNS)
         return;
     *p++ = 0xe9;
     put32(p, (s64)(vaddr + site->resume - (at + (u64)(p + 4 - stub))));
 }
 
+unsigned shim_make_stub(u8 stub[2 * SHIM_STUB], u64 at, const struct site *site, u64 vaddr,
+                        u64 entry)
+{
+    unsigned n = site->kind == SITE_MOV ? 1 : 2;
+    memset(stub, 0xcc, (size_t)n * SHIM_STUB);
+    if (n == 1)
+        make_stub(stub, at, site, vaddr, entry);
+    else
+        make_tail_stub(stub, at, site, vaddr, entry);
+    return n;
+}
+
+bool shim_patch(struct task *t, const struct site *site, u64 vaddr, u64 stub_at)
+{
+    u8 now[SITE_BYTES], jump[SITE_BYTES] = {0xe9};
+    if (remote_read(t, now, vaddr, site->length) || memcmp(now, site->old, site->length) != 0)
+        return false;
+    memset(put32(jump + 1, (s64)(stub_at - (vaddr + 5))), 0xcc, sizeof(jump) - 5);
+    return remote_poke(t, vaddr, jump, site->length) == 0;
+}
+
 /* Stubs used for the site: 0 = it stays as it is. */
 static unsigned patch(struct task *t, const struct site *site, u64 vaddr, u64 stub_at)
 {
-    struct shim_state *s = &t->mm->shim;
-    u64 entry = s->base + shim.head.entry;
-    u8 now[SITE_BYTES], jump[SITE_BYTES] = {0xe9}, stub[2 * SHIM_STUB];
-    unsigned n = site->kind == SITE_MOV ? 1 : 2;
-    if (remote_read(t, now, vaddr, site->length) || memcmp(now, site->old, site->length) != 0)
-        return 0;
-    if (site->kind == SITE_MOV)
-        make_stub(stub, stub_at, site->nr, vaddr + site->resume, entry);
-    else
-        make_tail_stub(stub, stub_at, site, vaddr, entry);
-    memset(put32(jump + 1, (s64)(stub_at - (vaddr + 5))), 0xcc, sizeof(jump) - 5);
+    u8 stub[2 * SHIM_STUB];
+    unsigned n = shim_make_stub(stub, stub_at, site, vaddr, t->mm->shim.base + shim.head.entry);
     if (remote_poke(t, stub_at, stub, (size_t)n * SHIM_STUB) ||
-        remote_poke(t, vaddr, jump, site->length))
+        !shim_patch(t, site, vaddr, stub_at))
         return 0;
     return n;
 }
@@ -169,8 +187,10 @@ static bool has_handlers(const struct task *t)
 /* Where the next stubs near `vaddr` go: in the text, in the page of the last image, or in a new
  * one.
  */
-static bool stubs_near(struct visit *v, u64 vaddr, u64 room)
+static bool stubs_near(struct visit *v, u64 vaddr, const struct mapping *m)
 {
+    /* Below the image: behind it the heap may want to grow. */
+    u64 room = m->free_to ? m->free_to - 2 * SHIM_PAGE : 0;
     struct shim_state *s = &v->t->mm->shim;
     if (near(vaddr, s->stubs) && s->nstubs + 2 <= SHIM_STUBS)
         return true;
@@ -190,19 +210,18 @@ void shim_rewrite_image(struct visit *v, u64 ip)
     struct task *t = v->t;
     struct shim_state *s = &t->mm->shim;
     struct mapping m;
-    u64 room;
     unsigned done = 0;
     if (s->nseen == ARRAY_LEN(s->seen)) {
         s->seen[0].start = 0; /* enough */
         s->seen[0].end = ~(u64)0;
         return;
     }
-    if (!find_mapping(t, ip - 1, &m, &room))
+    if (!shim_mapping(t, ip - 1, &m))
         return;
     s->seen[s->nseen].start = m.start;
     s->seen[s->nseen++].end = m.end + 1;
     size_t later = 0;
-    const struct sites *sites = sites_of(&m, &later);
+    const struct sites *sites = shim_sites_of(&m, &later);
     s->credit_wanted = later;
     if (later) {
         s->nseen--;
@@ -212,10 +231,9 @@ void shim_rewrite_image(struct visit *v, u64 ip)
     for (u32 i = 0; sites && i < sites->count && !v->gone; i++) {
         const struct site *site = &sites->site[i];
         u64 vaddr = m.start + (site->offset - m.offset);
-        if ((site->kind != SITE_MOV && !tails) || !shim_serves(site->nr) ||
-            site->offset < m.offset || vaddr + site->length > m.end)
+        if ((site->kind != SITE_MOV && !tails) || !shim_wants(site, &m))
             continue;
-        if (!stubs_near(v, vaddr, room))
+        if (!stubs_near(v, vaddr, &m))
             break;
         unsigned n = patch(t, site, vaddr, s->stubs + (u64)s->nstubs * SHIM_STUB);
         s->nstubs += n;

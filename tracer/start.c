@@ -260,7 +260,8 @@ static int prepare(const struct session *s)
         return err;
     }
     sup.view = (struct view){s, &sup.overlay->vfs, &sup.overlay->notes->raw_dirs,
-                             .memo = calloc(1, sizeof(struct base_memo))};
+                             .memo = calloc(1, sizeof(struct base_memo)),
+                             .moves = facts ? &sup.overlay->facts->moves : NULL};
     return 0;
 }
 

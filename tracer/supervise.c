@@ -198,6 +198,7 @@ static void on_exec(int tgid)
     t->state = TASK_STOPPED;
     exec_event(t);
     trap_exec_over(t);
+    shim_executed(t);
     task_run(t, 0, false);
 }
 

@@ -24,7 +24,10 @@ struct shim_state {
     unsigned notices;     /* so far, before it gets one */
     size_t credit_wanted; /* before the next image is looked at */
     u64 base;             /* 0 = none */
-    u64 slots;
+    u64 slots;            /* 0 = not known yet */
+    u64 early;            /* where its code of an early coming lies, 0 = it came otherwise */
+    u64 entry;            /* and where the program begins */
+    u64 program;          /* which one it is, 0 = not known; shimexec.c */
     u64 stale;
     u64 stubs; /* the page with room for them, so many used */
     unsigned nstubs, nseen;

@@ -405,4 +405,6 @@ void call_settle(struct call *c, long result)
         call_chdir_settle(c, result);
     if (c->row->handler == CALL_OPEN || c->row->handler == CALL_OPENAT2)
         call_open_settle(c, result);
+    if ((c->row->handler == CALL_UNLINK || c->row->handler == CALL_RENAME) && c->view->moves)
+        __atomic_add_fetch(c->view->moves, 1, __ATOMIC_SEQ_CST);
 }

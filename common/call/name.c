@@ -96,6 +96,17 @@ static bool ends_in_dots(const struct place *p)
     return p->crossed && is_dots(p) && sys_fstatat(AT_FDCWD, p->path, &st, 0) == 0;
 }
 
+/* A directory outside is about to go elsewhere: its loss is counted now and by call_settle(), since
+ * what shims saw in between is not to be believed either. */
+static void leaves_outside(struct call *c)
+{
+    if (c->action == CALL_DONE || !c->view->moves)
+        return;
+    __atomic_add_fetch(c->view->moves, 1, __ATOMIC_SEQ_CST);
+    call_begin_rewrite(c);
+    c->settle = true;
+}
+
 void call_unlink(struct call *c)
 {
     u32 flags = call_flags(c);
@@ -109,6 +120,8 @@ void call_unlink(struct call *c)
     struct vnode *node = &p->node;
     if (!err && !p->in_union && !p->parent_in && !ends_in_dots(p)) {
         call_outside(c, true);
+        if (dir)
+            leaves_outside(c);
         return;
     }
     if (!err && dir && p->last == LAST_DOT)
@@ -148,6 +161,12 @@ static void both_outside(struct call *c)
         call_rewrite_path(c, c->row->path, call_fixed_words(&c->place, c->said));
     if (!c->place2.crossed)
         call_rewrite_path(c, c->row->path2, call_fixed_words(&c->place2, c->said2));
+}
+
+static bool is_dir_outside(const struct place *p)
+{
+    struct stat st;
+    return sys_fstatat(AT_FDCWD, p->path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
 }
 
 /* Why the directory of a name outside cannot be reached; 0 where it can. */
@@ -223,6 +242,8 @@ void call_rename(struct call *c)
         bool to_gone = err2 == -ENOENT && call_in_removed(to, c->said2);
         if (!err2 && outside && !to->in_union && !to->parent_in) {
             both_outside(c);
+            if (is_dir_outside(from) || (flags & RENAME_EXCHANGE))
+                leaves_outside(c);
             return;
         }
         if (!err && !from->in_union)

@@ -488,6 +488,8 @@ int sites_find(const void *image, size_t size, const struct site_wants *want, st
     int r = read_headers(&im);
     if (r <= 0)
         return r;
+    if (im.texts == 1)
+        out->text_end = im.text[0].offset + im.text[0].size;
     for (unsigned i = 0; i < im.texts; i++) {
         const struct segment *s = &im.text[i];
         for (u64 at = 0; at + 2 <= s->size; at++) {

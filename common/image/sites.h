@@ -52,13 +52,14 @@ struct site {
     u8 old[SITE_BYTES]; /* what the file has there; zeros behind `length` */
 };
 
-#define SITES_VERSION 1
+#define SITES_VERSION 2
 
 /* Sorted by vaddr, replaced bytes of two sites never overlap. The identity is filled by whoever
  * opened the file. */
 struct sites {
     u32 version;
     u32 count;
+    u64 text_end; /* offset in the file of the first byte behind the text; 0 = it has several */
     u64 dev, ino, size;
     s64 mtime_ns, ctime_ns;
     struct site site[];

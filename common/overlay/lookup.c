@@ -35,7 +35,7 @@ static int layer_stat(struct overlay *o, unsigned layer, const char *rel, bool s
         return overlay_stat_in(o, layer, rel, st);
     if (o->by_path) {
         bool parent;
-        return overlay_steady_stat(o, layer, rel, st, &parent);
+        return overlay_straight_stat(o, layer, rel, st, &parent);
     }
     int fd = overlay_open_in(o, layer, rel, 0);
     if (fd < 0)
@@ -318,7 +318,7 @@ static int look_whole_by_path(struct overlay *o, struct vnode *out, unsigned lay
 {
     bool led;
     struct stat st;
-    int r = overlay_steady_stat(o, layer, out->path, &st, &led);
+    int r = overlay_straight_stat(o, layer, out->path, &st, &led);
     if (r == -ENOENT && (led || parent))
         return 0;
     if (parent && (r == -ENOTDIR || r == -ELOOP))

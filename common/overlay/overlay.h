@@ -21,7 +21,6 @@
 #define LIST_BUFFER     32768 /* bytes of one getdents64 */
 #define LIST_MEMORY     (LIST_BUFFER + sizeof(struct vnode))
 #define TICKETS_MAX     256
-#define STEADY_ENTRIES  4096 /* directories of lowers that were seen to be some */
 #define OPAQUE_MAX      8192 /* lower directories whose opacity is remembered; a power of two */
 
 struct index; /* overlay/index.h */
@@ -75,6 +74,7 @@ struct overlay_facts {
     u64 copied[COPIED_BITS / 64]; /* by hash: lower files that were copied up */
     u64 changes;                  /* odd while the union is being changed: see changing.c */
     u64 stale;                    /* counts copy-ups of files that had been opened */
+    u64 moves;                    /* see struct view */
     u64 origin_changes;           /* odd while the table below is being changed */
     struct origin_entry origin[ORIGINS_MAX];
 };
@@ -196,12 +196,10 @@ int overlay_open_in(struct overlay *o, unsigned layer, const char *rel, u64 flag
 /* lstat of the same; both reach through directories of the upper that an ordinary user closed to
  * himself. */
 int overlay_stat_in(struct overlay *o, unsigned layer, const char *rel, struct stat *st);
-/* steady.c: lstat of the object that real directories alone lead to. *parent: they do, whatever is
- * said of the object itself. -ELOOP where a symlink is in the way. */
-#define STEADY_TICKS 400 /* so long is what was seen outside of the session's reach believed */
-u32 overlay_steady_now(void);
-int overlay_steady_stat(struct overlay *o, unsigned layer, const char *rel, struct stat *st,
-                        bool *parent);
+/* straight.c: lstat of the object that real directories alone lead to. *parent: they do, whatever
+ * is said of the object itself. -ELOOP where a symlink is in the way. */
+int overlay_straight_stat(struct overlay *o, unsigned layer, const char *rel, struct stat *st,
+                          bool *parent);
 /* Directory descriptor and path by which `rel` of a layer is named in a call that does not follow
  * symlinks in between; text (PATH_MAX bytes) may be needed for it. -ENAMETOOLONG. */
 int overlay_at(const struct overlay *o, unsigned layer, const char *rel, char *text,

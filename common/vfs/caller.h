@@ -17,6 +17,7 @@ struct cred {
     u64 caps;      /* effective capabilities, bit per CAP_* */
     u64 permitted; /* permitted capabilities: what access(2) judges a real uid 0 by */
     u32 umask;
+    bool plain; /* real, effective, saved and filesystem ids are the same */
     u32 ngroups;
     u32 group[CRED_GROUPS_MAX];
 };

@@ -1,4 +1,5 @@
 #include "vfs/walk.h"
+#include "vfs/steady.h"
 #include "base/sys.h"
 #include "vfs/access.h"
 
@@ -149,6 +150,8 @@ static int through_magic(struct steps *w, size_t n)
     const char *rest = proc_rest(at->path, &pid), *rel;
     struct stat st;
     w->todo[n] = '\0';
+    if (w->view->unable)
+        w->view->unable();
     if (w->flags & (WALK_NO_MAGIC | WALK_NO_SYMLINKS))
         return -ELOOP;
     if (w->flags & (WALK_BENEATH | WALK_IN_ROOT | WALK_NO_XDEV))
@@ -352,6 +355,8 @@ static int step_host(struct steps *w, const char *name, size_t n)
         return err;
     if (may_enter && str_eq(at->path, session_mount(s)))
         return enter_union(w);
+    if (in_proc && w->view->unable)
+        w->view->unable(); /* who is asking decides what is there */
     long got = in_proc ? own_proc(w, name, n, w->todo) : 0;
     if (!got) {
         got = host_readlink(w, w->todo, min_size((size_t)(w->rest - w->todo), PATH_MAX) - 1);
@@ -474,18 +479,21 @@ static bool plain_path(const char *base, const char *path, struct place *place)
     return true;
 }
 
+#define OUTSIDE 0xff /* no layer's number (LAYERS_MAX): tells the two apart in the table */
+
 /* What RESOLVE_NO_SYMLINKS says of a path outside, for whoever opens nothing: 0, -ENOENT, or
  * another error. */
-static int look_outside(char *path, bool follow)
+static int look_outside(const struct view *view, char *path, size_t len, bool follow)
 {
     struct stat st;
-    for (char *p = path + 1; *p; p++) {
-        if (*p != '/')
-            continue;
-        *p = '\0';
-        int r = sys_fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW);
-        *p = '/';
-        if (r < 0 || !S_ISDIR(st.st_mode))
+    u32 when = view->steady ? steady_now() : 0;
+    u64 salt = view->steady ? *view->moves << 8 | OUTSIDE : 0;
+    size_t up = len;
+    while (path[up] != '/')
+        up--;
+    if (up > 0) {
+        int r = steady_way(view->steady, salt, AT_FDCWD, path, 1, up - 1, &when);
+        if (r < 0)
             return r == -ENOENT ? r : -ELOOP;
     }
     int r = sys_fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW);
@@ -522,7 +530,7 @@ static int walk_fast(const struct view *view, struct caller *who, const char *ba
     };
     if (path_below(session_mount(view->session), place->path, NULL))
         return 0;
-    int fd = view->unable ? look_outside(place->path, follow)
+    int fd = view->unable ? look_outside(view, place->path, place->len, follow)
                           : (int)SYS4(SYS_openat2, AT_FDCWD, place->path, &how, sizeof(how));
     if (fd < 0 && fd != -ENOENT)
         return 0;
@@ -548,10 +556,7 @@ int walk(const struct view *view, struct caller *who, const char *base, const ch
         return -ENOENT;
     if (n >= PATH_MAX)
         return -ENAMETOOLONG;
-    int fast = walk_fast(view, who, base, path, flags, place);
-    if (!fast && view->unable)
-        view->unable();
-    if (!fast) {
+    if (!walk_fast(view, who, base, path, flags, place)) {
         w.view = view;
         w.who = who;
         w.at = place;

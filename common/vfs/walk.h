@@ -42,6 +42,10 @@ struct view {
     /* In a process of the program, which opens nothing for it: does not return where the common
      * case does not settle the walk. NULL = walk all the way. */
     void (*unable)(void);
+    /* Counts, before and after, directories outside that the session moves or removes. NULL =
+     * nobody wants to know. */
+    u64 *moves;
+    u64 *steady; /* unable: vfs/steady.h, for directories outside; or NULL */
 };
 
 struct place {

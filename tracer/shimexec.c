@@ -1,0 +1,257 @@
+/* The shim in a program from its first instruction on: brought in at the exec, where the sites of
+ * the image that begins are known. The program maps it itself, by code that is put behind the
+ * image's text (preload/early.S), so that no stop is needed but the one of the exec.
+ *
+ * It lies at a fixed distance below the image. The stubs for the image's sites are therefore the
+ * same in every process: a page of the shim's file holds them. */
+#include "tracer/creds.h"
+#include "tracer/filter.h"
+#include "tracer/log.h"
+#include "tracer/remote.h"
+#include "tracer/shim.h"
+#include "tracer/shimparts.h"
+#include "tracer/supervise.h"
+#include "base/str.h"
+#include "base/sys.h"
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <unistd.h>
+
+#define PAGES_MAX 64
+#define KNOWN     1024 /* programs */
+
+#if defined(__x86_64__)
+
+extern const u8 shim_image[];
+
+/* Stubs of one image, made for one distance. */
+struct stub_page {
+    u64 dev, ino, size;
+    s64 mtime_ns, ctime_ns;
+    u64 distance;
+    unsigned used;
+};
+
+static struct stub_page pages[PAGES_MAX];
+static unsigned npages;
+
+static bool is_of(const struct stub_page *p, const struct sites *s, u64 distance)
+{
+    return p->dev == s->dev && p->ino == s->ino && p->size == s->size &&
+           p->mtime_ns == s->mtime_ns && p->ctime_ns == s->ctime_ns && p->distance == distance;
+}
+
+static u64 page_offset(const struct stub_page *p)
+{
+    return shim.head.own + (u64)(p - pages) * SHIM_PAGE;
+}
+
+static u64 address_of(const struct site *site, const struct mapping *m)
+{
+    return m->start + (site->offset - m->offset);
+}
+
+static struct stub_page *make_page(const struct sites *sites, const struct mapping *m, u64 base)
+{
+    struct stub_page *p = &pages[npages];
+    u8 text[SHIM_PAGE + 2 * SHIM_STUB];
+    u64 at = base + shim.head.stubs;
+    unsigned used = 0;
+    if (npages == PAGES_MAX)
+        return NULL;
+    memset(text, 0xcc, sizeof(text));
+    for (u32 i = 0; i < sites->count && used + 2 <= SHIM_STUBS; i++) {
+        const struct site *site = &sites->site[i];
+        if (shim_wants(site, m))
+            used += shim_make_stub(text + (size_t)used * SHIM_STUB, at + (u64)used * SHIM_STUB,
+                                   site, address_of(site, m), base + shim.head.entry);
+    }
+    if (pwrite(shim.fd, text, SHIM_PAGE, (off_t)page_offset(p)) != SHIM_PAGE)
+        return NULL;
+    *p = (struct stub_page){sites->dev,      sites->ino,      sites->size, sites->mtime_ns,
+                            sites->ctime_ns, m->start - base, used};
+    npages++;
+    return p;
+}
+
+static struct stub_page *page_for(const struct sites *sites, const struct mapping *m, u64 base)
+{
+    for (unsigned i = 0; i < npages; i++) {
+        if (is_of(&pages[i], sites, m->start - base))
+            return &pages[i];
+    }
+    return make_page(sites, m, base);
+}
+
+/* Unused bytes behind the text, for the code that maps the shim: 0 = too few. */
+static u64 cave_in(const struct sites *sites, const struct mapping *m)
+{
+    u64 size = shim.head.early_end - shim.head.early;
+    if (sites->text_end <= m->offset || sites->text_end - m->offset > m->end - m->start)
+        return 0;
+    u64 at = (m->start + (sites->text_end - m->offset) + 15) & ~(u64)15;
+    return at + size <= m->end ? at : 0;
+}
+
+static void add_map(struct shim_early *e, u64 addr, u64 size, u32 prot, u32 flags, u64 offset)
+{
+    e->map[e->maps].addr = addr;
+    e->map[e->maps].size = size;
+    e->map[e->maps].prot = prot;
+    e->map[e->maps].flags = flags | MAP_FIXED;
+    e->map[e->maps++].offset = offset;
+}
+
+static void fill(struct shim_early *e, u64 base, u64 entry, const struct stub_page *p)
+{
+    const u64 shared = shim.head.shared;
+    const u64 notes = shared + offsetof(struct shim_shared, facts);
+    memset(e, 0, sizeof(*e));
+    e->entry = entry;
+    e->own = base + shim.head.own;
+    e->stale = sup.overlay->facts->stale;
+    e->cookie = filter_cookie;
+    e->how.flags = O_RDWR | O_CLOEXEC;
+    snprintf(e->path, sizeof(e->path), "/proc/%d/fd/%d", getpid(), shim.fd);
+    add_map(e, base, shim.head.all, PROT_READ | PROT_WRITE,
+            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, 0);
+    add_map(e, base, shared, PROT_READ | PROT_EXEC, MAP_PRIVATE, 0);
+    add_map(e, base + shim.head.stubs, SHIM_PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE,
+            page_offset(p));
+    add_map(e, base + shared, shim.head.own - shared, PROT_READ, MAP_SHARED, shared);
+    add_map(e, base + notes, sizeof(struct overlay_notes), PROT_READ | PROT_WRITE, MAP_SHARED,
+            notes);
+}
+
+/* The sites of the image that is in the stub page, led to it or (undo) made as they were. */
+static void patch_all(struct task *t, const struct sites *sites, const struct mapping *m, bool undo)
+{
+    struct shim_state *s = &t->mm->shim;
+    u64 at = s->base + shim.head.stubs;
+    for (u32 i = 0; i < sites->count; i++) {
+        const struct site *site = &sites->site[i];
+        if (!shim_wants(site, m))
+            continue;
+        unsigned n = site->kind == SITE_MOV ? 1 : 2;
+        if (s->nstubs + 2 > SHIM_STUBS)
+            break;
+        if (undo)
+            remote_poke(t, address_of(site, m), site->old, site->length);
+        else
+            shim_patch(t, site, address_of(site, m), at + (u64)s->nstubs * SHIM_STUB);
+        s->nstubs += n;
+    }
+}
+
+/* -- which programs ----------------------------------------------------------------------- */
+
+/* To come with the shim costs a program as much as ten notices. So it does where another run of
+ * the same program has asked that often. */
+static u64 asking[KNOWN];
+
+static u64 program_of(struct task *t)
+{
+    struct stat st;
+    char entry[64];
+    if (sys_fstatat(task_proc_fd(t), task_proc_name(t, "exe", entry), &st, 0) < 0)
+        return 0;
+    u64 h = ((u64)st.st_ino * 0x9e3779b97f4a7c15u) ^ ((u64)st.st_dev * 0xc2b2ae3d27d4eb4fu);
+    return h ? h : 1;
+}
+
+static bool asks_often(const struct shim_state *s)
+{
+    return s->program && asking[s->program % KNOWN] == s->program;
+}
+
+void shim_asks_often(const struct shim_state *s)
+{
+    if (s->program)
+        asking[s->program % KNOWN] = s->program;
+}
+
+/* -- the exec ----------------------------------------------------------------------------- */
+
+static bool fits(struct task *t)
+{
+    if (t->proc->shim_off || t->mm->refs != 1 || t->proc->refs != 1 || t->proc->not_dumpable ||
+        t->proc->stale_seen != sup.overlay->facts->stale)
+        return false;
+    creds_of(t);
+    return t->who.same_as_session;
+}
+
+void shim_executed(struct task *t)
+{
+    struct shim_state *s = &t->mm->shim;
+    struct user_regs_struct u;
+    struct shim_early early;
+    struct mapping m;
+    size_t later = 0;
+    if (shim.fd < 0)
+        return;
+    s->program = program_of(t);
+    if ((!shim.eager && !asks_often(s)) || !fits(t) ||
+        ptrace(PTRACE_GETREGS, t->tid, NULL, &u) < 0 || !shim_mapping(t, u.rip, &m))
+        return;
+    const struct sites *sites = shim_sites_of(&m, &later);
+    u64 cave = sites && sites->count ? cave_in(sites, &m) : 0;
+    if (!cave || m.free_to < m.free_from + shim.head.all + 2 * SHIM_PAGE)
+        return;
+    u64 base = m.free_to - shim.head.all - SHIM_PAGE;
+    const struct stub_page *p = page_for(sites, &m, base);
+    if (!p)
+        return;
+    fill(&early, base, u.rip, p);
+    if (remote_poke(t, u.rsp - SHIM_EARLY, &early, sizeof(early)) ||
+        remote_poke(t, cave, shim_image + shim.head.early, shim.head.early_end - shim.head.early))
+        return;
+    s->base = base;
+    s->early = cave;
+    s->entry = u.rip;
+    s->stale = early.stale;
+    s->stubs = base + shim.head.stubs;
+    patch_all(t, sites, &m, false);
+    s->seen[s->nseen].start = m.start;
+    s->seen[s->nseen++].end = m.end + 1;
+    u.rip = cave;
+    u.orig_rax = (u64)-1;
+    ptrace(PTRACE_SETREGS, t->tid, NULL, &u);
+    log_debug("%d: comes with the shim at 0x%lx", t->tid, base);
+}
+
+bool shim_early_failed(struct task *t, struct user_regs_struct *u, int sig)
+{
+    struct shim_state *s = &t->mm->shim;
+    struct mapping m;
+    size_t later = 0;
+    u64 end = s->early + shim.head.early_end - shim.head.early;
+    if (!s->early || sig != SIGTRAP || u->rip != end)
+        return false;
+    log_debug("%d: could not map the shim", t->tid);
+    const struct sites *sites = shim_mapping(t, s->entry, &m) ? shim_sites_of(&m, &later) : NULL;
+    s->nstubs = 0;
+    if (!sites) {
+        kill(t->proc->tgid, SIGKILL); /* its sites lead nowhere */
+        return true;
+    }
+    patch_all(t, sites, &m, true);
+    u64 sp = u->rsp, entry = s->entry;
+    u->rax = u->rbx = u->rcx = u->rdx = u->rsi = u->rdi = u->rbp = 0;
+    u->r8 = u->r9 = u->r10 = u->r11 = u->r12 = u->r13 = u->r14 = u->r15 = 0;
+    u->rsp = sp;
+    u->rip = entry;
+    u->orig_rax = (u64)-1;
+    memset(s, 0, sizeof(*s));
+    s->never = true;
+    return true;
+}
+
+#else
+
+void shim_executed(struct task *t UNUSED) {}
+
+#endif
