@@ -68,6 +68,7 @@ struct shim_saved {
     u64 rbx, rbp, r12, r13, r14, r15;
     s64 result;
     u64 open_path, open_how; /* where shim_handle() wants something opened */
+    u64 moved, moved_pos;    /* a descriptor + 1, or 0; and its position to go back to, if undone */
 };
 
 /* At the very beginning of the text; offsets from there. */

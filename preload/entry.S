@@ -72,6 +72,7 @@ at_claimed:
     mov  %r13, SAVE+104(%r11)
     mov  %r14, SAVE+112(%r11)
     mov  %r15, SAVE+120(%r11)
+    movq $0, SAVE+152(%r11)
     lea  SAVE(%r11), %rsp
 at_saved: /* from here on rsp is in the slot */
     mov  %rsp, %rbx

@@ -19,6 +19,7 @@ long shim_sys(long nr, long a, long b, long c, long d, long e, long f UNUSED)
     case SYS_getxattr:
     case SYS_lgetxattr:
     case SYS_llistxattr:
+    case SYS_lseek:
         return shim_gate(nr, a, b, c, d, e);
     case SYS_fcntl:
         if (b == F_GETFL)
@@ -42,6 +43,8 @@ static bool serves(const struct sysrow *row)
         return row->path >= 0;
     case CALL_OPEN:
         return row->flags >= 0;
+    case CALL_GETDENTS:
+        return !(row->traits & SYS_OLD_STRUCT);
     default:
         return false;
     }
@@ -168,6 +171,8 @@ int shim_handle(struct shim_saved *saved)
     if (row->handler == CALL_OPEN && ((u32)c.arg[row->flags] & ~(u32)OPEN_FLAGS))
         return LEAVE; /* it changes something, or is of a rare kind */
     call_begin(&c);
+    if (row->handler == CALL_GETDENTS)
+        return shim_list(saved, &c, changes) ? RESULT : LEAVE;
     call_dispatch(&c);
     if (!stands(facts, changes))
         return LEAVE;

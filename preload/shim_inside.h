@@ -29,6 +29,9 @@ static inline struct shim_memory *shim_memory_of(const struct shim_saved *saved)
 {
     return (struct shim_memory *)((u64)saved + SHIM_SAVED - SHIM_SLOT);
 }
+struct call;
+/* list.c: true with the result in *saved; else the call is the supervisor's. */
+HIDDEN bool shim_list(struct shim_saved *saved, struct call *c, u64 changes);
 /* What entry.S calls: see there for the results. */
 HIDDEN int shim_handle(struct shim_saved *saved);
 

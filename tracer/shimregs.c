@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/user.h>
+#include <unistd.h>
 
 #if defined(__x86_64__)
 
@@ -25,6 +26,18 @@ static void restore(struct user_regs_struct *u, const struct shim_saved *s)
     u->r13 = s->r13;
     u->r14 = s->r14;
     u->r15 = s->r15;
+}
+
+/* A call given up had listed a directory, or was about to. */
+static void move_back(struct task *t, const struct shim_saved *s)
+{
+    struct caller *who = &t->who;
+    int fd = s->moved ? who->ops.fd_get(who, (int)s->moved - 1) : -1;
+    if (fd < 0)
+        return;
+    lseek(fd, (off_t)s->moved_pos, SEEK_SET);
+    who->ops.fd_put(who, fd);
+    caller_call_over();
 }
 
 /* The program's registers as they were at the site's system call, or (over) just behind it. */
@@ -74,8 +87,10 @@ static void give_up(struct task *t, struct user_regs_struct *u)
         u->rip = u->rcx - 2;
     } else {
         restore(u, &saved);
-        if (!over)
+        if (!over) {
             u->rax = saved.rax;
+            move_back(t, &saved);
+        }
         u->rip = over ? saved.rcx : saved.rcx - 2;
     }
     /* An open that waited is the kernel's to begin again, or to end, at the site. */

@@ -14,6 +14,15 @@ struct dirent_head {
     u16 reclen;
 } __attribute__((packed));
 
+/* The same, as getdents64 gives it. */
+struct dirent64_raw {
+    u64 ino;
+    s64 off;
+    u16 reclen;
+    u8 type;
+    char name[];
+};
+
 static size_t record_size(const struct listing_entry *e)
 {
     /* getdents64: head, type, name, NUL; getdents: head, name, NUL, type. Both aligned to 8. */
@@ -114,6 +123,9 @@ static int build(struct call *c, const struct stat *st, struct dir_snapshot **ou
         return err;
     if (++d->serial >= INT32_MAX)
         d->serial = 1;
+    u64 *told = c->view->fs->listings;
+    if (told && *told < d->serial)
+        __atomic_store_n(told, d->serial, __ATOMIC_RELEASE);
     s->serial = d->serial;
     s->done = false;
     s->used = ++d->clock;
@@ -168,6 +180,62 @@ static long read_dir(struct call *c, int fd, s64 pos, struct dir_snapshot *s)
     return n > 0 && pos < 0 ? pos : n;
 }
 
+bool dirs_kernel_pos(const struct vfs *fs, s64 pos)
+{
+    u64 serial = (u64)pos >> 32;
+    return pos > 0 && fs->listings &&
+           (!serial || serial > __atomic_load_n(fs->listings, __ATOMIC_ACQUIRE));
+}
+
+/* What the union shows under a name that the kernel gave: false where nothing. */
+static bool look_again(struct call *c, const struct dirent64_raw *e, struct listing_entry *out)
+{
+    struct vfs *fs = c->view->fs;
+    struct vnode *child = &c->place2.node;
+    struct stat st;
+    out->ino = e->ino;
+    out->type = e->type;
+    if (is_dot(e->name, out->len) || is_dotdot(e->name, out->len))
+        return true;
+    if (fs->ops.lookup(fs, &c->place.node, e->name, out->len, child) < 0)
+        return true; /* an error is that name's own */
+    if (!vnode_exists(child) || fs->ops.getattr(fs, child, &st) < 0)
+        return false;
+    out->ino = st.st_ino;
+    out->type = (u8)((st.st_mode & S_IFMT) >> 12);
+    return true;
+}
+
+/* Goes on in the kernel's own listing, whose position `fd` has. */
+static long go_on(struct call *c, int fd)
+{
+    u8 from[CHUNK] __attribute__((aligned(8))), to[CHUNK];
+    union {
+        struct listing_entry e;
+        u8 room[sizeof(struct listing_entry) + NAME_MAX + 2];
+    } one;
+    size_t room = min_size((u32)c->arg[2], CHUNK), out = 0;
+    s64 began = sys_lseek(fd, 0, SEEK_CUR);
+    long n;
+    while (!out && (n = sys_getdents64(fd, from, room)) > 0) {
+        for (long at = 0; at < n;) {
+            const struct dirent64_raw *e = (const void *)(from + at);
+            one.e.len = (u16)str_len(e->name);
+            memcpy(one.e.name, e->name, one.e.len);
+            if (look_again(c, e, &one.e)) {
+                size_t size = record_size(&one.e);
+                put_record(to + out, &one.e, e->off, size, c->row->traits & SYS_OLD_STRUCT);
+                out += size;
+            }
+            at += e->reclen;
+        }
+    }
+    int err = out ? c->who->ops.write(c->who, c->arg[1], to, out) : (int)n;
+    if (err)
+        sys_lseek(fd, began, SEEK_SET);
+    return err ? err : (long)out;
+}
+
 /* 1: not a directory of the union. */
 static long list(struct call *c, int fd, const struct stat *st)
 {
@@ -184,6 +252,8 @@ static long list(struct call *c, int fd, const struct stat *st)
         return pos;
     if (!c->place.exists)
         return -ENOENT;
+    if (!s && dirs_kernel_pos(c->view->fs, pos))
+        return go_on(c, fd);
     if (!s) {
         /* f_pos 0, or a snapshot that had to go: look again, and go on behind as many names. */
         err = build(c, st, &s);

@@ -2,7 +2,11 @@
  *
  * The position of a listing lives where the kernel keeps it, in the open file description's f_pos,
  * so dup, fork, exec and SCM_RIGHTS share it as they should: f_pos = serial of the snapshot << 32 |
- * index of the next entry. f_pos 0 makes a new snapshot, which is what rewinddir means. */
+ * index of the next entry. f_pos 0 makes a new snapshot, which is what rewinddir means.
+ *
+ * A process that lists a directory of one part by itself leaves the kernel's own positions there.
+ * Those have no serial that was given yet (but by chance, on filesystems whose positions are
+ * hashes), and the listing then goes on in that directory's own order. */
 #ifndef FUSS_CALL_DIR_H
 #define FUSS_CALL_DIR_H
 
@@ -26,5 +30,9 @@ struct dirs {
     size_t bytes;
     struct dir_snapshot snap[DIRS_MAX];
 };
+
+struct vfs;
+/* True for a position of the kernel's own. */
+bool dirs_kernel_pos(const struct vfs *fs, s64 pos);
 
 #endif

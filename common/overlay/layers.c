@@ -99,6 +99,7 @@ void overlay_attach(struct overlay *o, const struct session *s, void *memory, vo
     o->root_layers = o->facts->root_layers[0] | (layer_set)o->facts->root_layers[1] << 64;
     o->vfs.name = "overlay";
     o->vfs.structure = index_structure(o->index);
+    o->vfs.listings = &o->facts->listings;
     o->work_fd = o->kept.fd = -1;
     for (unsigned i = 0; i < LAYERS_MAX; i++)
         o->layer_fd[i] = -1;
@@ -151,6 +152,7 @@ int overlay_init_in(struct overlay *o, const struct session *s, void *memory, in
     }
     o->index = index_init((u8 *)memory + index_offset(), INDEX_BITS, key);
     o->vfs.structure = index_structure(o->index);
+    o->vfs.listings = &o->facts->listings;
     merge_roots(o);
     o->facts->root_layers[0] = (u64)o->root_layers;
     o->facts->root_layers[1] = (u64)(o->root_layers >> 64);

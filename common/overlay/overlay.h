@@ -75,6 +75,7 @@ struct overlay_facts {
     u64 changes;                  /* odd while the union is being changed: see changing.c */
     u64 stale;                    /* counts copy-ups of files that had been opened */
     u64 moves;                    /* see struct view */
+    u64 listings;                 /* vfs.listings */
     u64 origin_changes;           /* odd while the table below is being changed */
     struct origin_entry origin[ORIGINS_MAX];
 };
@@ -84,19 +85,19 @@ struct overlay {
     const struct session *s;
     int layer_fd[LAYERS_MAX]; /* O_PATH on each layer's root, -1 where unused */
     int work_fd;              /* private directory on the upper's filesystem, -1 = read-only */
-    layer_set root_layers;    /* merged at the root */
+    unsigned changing;        /* depth of changes under way: changing.c */
+    bool by_path;             /* holds no descriptors: layers are reached by their paths */
+    bool only_reads;       /* by_path: facts and index cannot be written to; who learns is asked */
+    layer_set root_layers; /* merged at the root */
     struct overlay_notes *notes;
     struct overlay_facts *facts;
     struct index *index;
-    void *memory;         /* facts and index, where overlay_init made it */
-    bool by_path;         /* holds no descriptors: layers are reached by their paths */
-    bool only_reads;      /* by_path: facts and index cannot be written to; who learns is asked */
-    u64 *steady;          /* by_path: STEADY_ENTRIES words of its own, zeroed; may be NULL */
-    unsigned changing;    /* depth of changes under way: changing.c */
-    void (*unable)(void); /* by_path: this call is the supervisor's; its result is not used */
-    u64 serial;           /* for temporary names in work */
-    struct gone gone[GONE_MAX];          /* the last ones, by serial */
-    u32 nremains;                        /* so many so far */
+    void *memory;               /* facts and index, where overlay_init made it */
+    u64 *steady;                /* by_path: STEADY_ENTRIES words of its own, zeroed; may be NULL */
+    void (*unable)(void);       /* by_path: this call is the supervisor's; its result is not used */
+    u64 serial;                 /* for temporary names in work */
+    struct gone gone[GONE_MAX]; /* the last ones, by serial */
+    u32 nremains;               /* so many so far */
     struct remains remains[REMAINS_MAX]; /* the last ones of them */
     u64 touches;                         /* of the index, our own (spot.c) */
     struct {                             /* the upper directory that was changed last */
@@ -251,6 +252,10 @@ int overlay_open_closed(struct overlay *o, int fd, int flags);
 /* -- readdir.c, reverse.c ------------------------------------------------------------------------
  */
 int overlay_list(struct vfs *fs, const struct vnode *dir, struct listing *out);
+/* True where the directory has one part only, which the kernel lists as the union shows it, but for
+ * reserved names and for types that need a look (a device may be a whiteout). dots: the numbers of
+ * "." and "..", 0 = the kernel's own. */
+bool overlay_lists_plainly(struct overlay *o, const struct vnode *dir, u64 dots[2]);
 /* 1 where the merged view of dir shows no name, 0 where it does, or -errno. */
 int overlay_dir_empty(struct overlay *o, const struct vnode *dir);
 int overlay_reverse(struct vfs *fs, unsigned layer, const char *rel, const struct stat *st,

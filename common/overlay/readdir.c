@@ -223,3 +223,39 @@ int overlay_dir_empty(struct overlay *o, const struct vnode *dir)
     listing_free(&hidden);
     return r < 0 ? r : !m.found;
 }
+
+/* What shows in the upper directory under a number of its own: 1 nothing else, 0 something, or
+ * -errno. */
+static int shows_itself(struct overlay *o, const struct vnode *dir)
+{
+    char path[PATH_MAX], name[48], value[4];
+    int r = overlay_name(o, 0, dir->path, path);
+    if (r)
+        return r;
+    long n = sys_lgetxattr(path, overlay_mark_name(o, "impure", name, sizeof(name)), value,
+                           sizeof(value));
+    return n == -ENODATA || n == -EOPNOTSUPP;
+}
+
+bool overlay_lists_plainly(struct overlay *o, const struct vnode *dir, u64 dots[2])
+{
+    struct vnode up;
+    struct stat st;
+    unsigned layer = dir->top;
+    layer_set lows = dir->dir_layers & ~layer_bit(0);
+    dots[0] = dots[1] = 0;
+    if (!vnode_is_dir(dir) || !dir->len || dir->layers != layer_bit(layer) ||
+        overlay_is_mixed(o, layer, dir->path) || has_masks(o->s, layer, dir->path))
+        return false;
+    if (layer == 0) {
+        if (shows_itself(o, dir) != 1 || overlay_getattr(&o->vfs, dir, &st) < 0)
+            return false;
+        dots[0] = st.st_ino;
+    } else if (!(lows & (layer_bit(layer) - 1)) && path_last(dir->path, dir->len) != dir->path) {
+        return true; /* the parent shows the number of its part here */
+    }
+    if (overlay_parent(o, dir, &up) < 0 || overlay_getattr(&o->vfs, &up, &st) < 0)
+        return false;
+    dots[1] = st.st_ino;
+    return true;
+}

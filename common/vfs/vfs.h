@@ -157,6 +157,9 @@ struct vfs {
     /* Counts renames and removals of directories: while it stands still, a directory keeps its
      * name. NULL: not known, remember nothing. */
     const u64 *structure;
+    /* The highest serial that a merged listing's position has carried (call/dir.h); its owner is
+     * the supervisor. NULL: not told. */
+    u64 *listings;
 };
 
 #endif

@@ -101,3 +101,32 @@ EOT
 @test "a directory descriptor inherited over exec lists the union" {
     shows 'exec 9<d; ls -a /proc/self/fd/9/ | tr "\n" " "' <<<". .. a b c dir ln pipe u "
 }
+
+# What `lists` wants: directories of one part, with names that a layer hides.
+lists_fixture() {
+    mkdir -p "$L2/deep/odd/dir" "$L2/deep/many"
+    (cd "$L2/deep/many" && for i in $(seq 0 999); do : >"f$i"; done)
+    (cd "$L2/many" && rm -f f* && for i in $(seq 0 999); do : >"f$i"; done)
+    rm -rf "$L1/many"
+    mk "$L2/deep/odd/x" && mk "$L2/deep/odd/y" && wh "$L2" deep/odd/hidden
+}
+
+@test "directories of one part: whole, by streams, with seekdir, what a layer hides in them" {
+    lists_fixture
+    is "$(probe lists plain "$M")" ok
+}
+
+@test "directories of one part: signals, and jumps out of their handlers" {
+    lists_fixture
+    is "$(probe lists signals "$M")" ok
+}
+
+@test "a directory of one part gets another in the middle of its listing" {
+    lists_fixture
+    is "$(probe lists grows "$M")" ok
+}
+
+@test "a directory of one part is renamed and removed while it is open; errors" {
+    lists_fixture
+    is "$(probe lists goes "$M")" ok
+}

@@ -1,0 +1,86 @@
+/* getdents64 of a directory that the kernel lists as the union shows it. The kernel moves the
+ * directory's position with the call: where it was is noted before, so that a call given up is
+ * undone (tracer/shimregs.c). */
+#include "preload/shim_inside.h"
+#include "base/str.h"
+#include "base/sys.h"
+#include "call/call.h"
+#include "call/dir.h"
+#include <dirent.h>
+
+struct entry {
+    u64 ino;
+    s64 off;
+    u16 reclen;
+    u8 type;
+    char name[];
+};
+
+/* Takes out of n bytes of entries what the union does not show. The bytes that are left, or -1
+ * where that needs a closer look. */
+static long sift(const struct overlay *o, u8 *buf, long n, const u64 dots[2])
+{
+    long to = 0;
+    for (long at = 0; at < n;) {
+        struct entry *e = (struct entry *)(buf + at);
+        const char *name = e->name;
+        u16 size = e->reclen;
+        if (e->type == DT_CHR || e->type == DT_UNKNOWN)
+            return -1;
+        at += size;
+        if (name[0] == '.') {
+            if (!name[1])
+                e->ino = dots[0] ? dots[0] : e->ino;
+            else if (name[1] == '.' && !name[2])
+                e->ino = dots[1] ? dots[1] : e->ino;
+            else if (overlay_reserved(o, name, str_len(name)))
+                continue;
+        }
+        if (to != at - size)
+            memmove(buf + to, e, size);
+        to += size;
+    }
+    return to;
+}
+
+/* Where c's directory is open at the part of the union's that the kernel can list: 1; outside: 0;
+ * else -1. */
+static int is_plain(struct shim_own *own, struct call *c, u64 dots[2])
+{
+    struct place *p = &c->place;
+    if (walk_fd(c->view, c->who, c->fd, p) < 0)
+        return -1;
+    if (!p->in_union)
+        return p->removed || !p->exists ? -1 : 0;
+    if (!p->exists || p->removed || p->fd_layer != p->node.top)
+        return -1;
+    return overlay_lists_plainly(&own->overlay, &p->node, dots) ? 1 : -1;
+}
+
+bool shim_list(struct shim_saved *saved, struct call *c, u64 changes)
+{
+    struct shim_own *own = &shim_own;
+    const u64 *now = &own->overlay.facts->changes;
+    u64 dots[2] = {0, 0};
+    c->fd = (int)c->arg[0];
+    s64 pos = c->fd < 0 ? -EBADF : sys_lseek(c->fd, 0, SEEK_CUR);
+    if (pos < 0 || (pos > 0 && !dirs_kernel_pos(c->view->fs, pos)))
+        return false;
+    int plain = is_plain(own, c, dots);
+    if (plain < 0)
+        return false;
+    u8 *buf = (u8 *)c->arg[1];
+    saved->moved_pos = (u64)pos;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    saved->moved = (u64)c->fd + 1;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    long n = shim_gate(SYS_getdents64, c->fd, (long)buf, (long)(u32)c->arg[2], 0, 0);
+    long left = n > 0 && plain ? sift(&own->overlay, buf, n, dots) : n;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (left < 0 || (n > 0 && !left) || __atomic_load_n(now, __ATOMIC_ACQUIRE) != changes) {
+        shim_gate(SYS_lseek, c->fd, pos, SEEK_SET, 0, 0);
+        return false;
+    }
+    saved->result = left;
+    return true;
+}
