@@ -1,6 +1,7 @@
 /* A second reader of the same layers that has nothing but the session's memory: it holds no
  * descriptor, and sees what the supervisor sees. */
 #include "twin.h"
+#include "vfs/steady.h"
 #include <sys/mman.h>
 #include <sys/wait.h>
 
