@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what is missing on Debian 12: "build" (the default) for `make`, "test" for `make test`,
-# "demo" for `make demo`. As root or with sudo that asks no password; else it prints the exact
+# "bench" for `make bench`, "demo" for `make demo`. As root or with sudo that asks no password; else it prints the exact
 # command and exits 1. Does nothing, quickly, when everything is there.
 set -euo pipefail
 
@@ -8,14 +8,16 @@ BUILD_PACKAGES=(gcc make libc6-dev linux-libc-dev libseccomp-dev libyaml-dev)
 TEST_PACKAGES=(bats libcmocka-dev musl-tools busybox-static golang-go shellcheck clang-format
     clang-tidy gcc-aarch64-linux-gnu libc6-dev-arm64-cross attr acl e2fsprogs git rsync sqlite3
     python3 tmux fuse-overlayfs fuse3 procps file xz-utils bzip2 util-linux diffutils)
+BENCH_PACKAGES=(musl-tools golang-go git python3 fuse-overlayfs fuse3 proot xfsprogs util-linux)
 DEMO_PACKAGES=(dpkg-dev xz-utils bzip2 diffutils)
 
 case ${1:-build} in
 build) want=("${BUILD_PACKAGES[@]}") ;;
 test) want=("${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${DEMO_PACKAGES[@]}") ;;
+bench) want=("${BUILD_PACKAGES[@]}" "${BENCH_PACKAGES[@]}") ;;
 demo) want=("${BUILD_PACKAGES[@]}" "${DEMO_PACKAGES[@]}") ;;
 *)
-    echo "usage: scripts/setup.sh [build|test|demo]" >&2
+    echo "usage: scripts/setup.sh [build|test|bench|demo]" >&2
     exit 2
     ;;
 esac

@@ -3,11 +3,12 @@
 # Every round runs each variant once, in turn, so that a noisy minute hits all of them alike; a cell is
 # the median of its rounds. Variants that cannot be had here (no root, no FUSE, no PRoot) show "-".
 #
-#   BENCH_QUICK=1     smaller rows, under two minutes
-#   BENCH_ROWS=...    only these rows      BENCH_VARIANTS=...  only these variants
+#   BENCH_QUICK=1     smaller rows, a few minutes
+#   BENCH_ROWS=...    only these rows (rows.sh)      BENCH_VARIANTS=...  only these variants
 #   BENCH_DIR=DIR     where the trees live. Default: /dev/shm where it has 4 GiB, else TMPDIR. A disk adds
 #                     noise of its own: ext4 skips inodes deleted in the last seconds one by one, so that
 #                     creating files right after removing some takes up to three times as long.
+#   BENCH_DISK=DIR    a directory on ext4 for the copy-up rows (default TMPDIR)
 #   BENCH_SHIM=WAY    --shim of the hybrid column (default auto)
 #   BENCH_WRITE=FILE  put the table between the bench markers of that file
 #   BENCH_STRICT=1    a bar missed makes the exit status 1
@@ -23,18 +24,12 @@ if [[ $(id -u) == 0 && -z ${BENCH_PRIVATE:-} ]]; then
     BENCH_PRIVATE=1 exec unshare -m --propagation private "$0" "$@"
 fi
 
-quick=${BENCH_QUICK:-}
-if [[ -n $quick ]]; then
-    files=3000 stats=10000 smalls=5000 finds=4 statuses=4 units=12 spawns=60 tars=1000 flats=1000
-    reads=10 writes=4 row_seconds=6 min_rounds=1
-else
-    files=6000 stats=200000 smalls=40000 finds=20 statuses=20 units=40 spawns=400 tars=3000 flats=2500
-    reads=20 writes=6 row_seconds=36 min_rounds=3
-fi
-mib=256
 max_rounds=7
+# shellcheck source=tests/bench/rows.sh
+source "$here/rows.sh"
+# shellcheck source=tests/bench/gauges.sh
+source "$here/gauges.sh"
 
-rows=(stat small find git make spawn tar rm read write)
 variants=(native floor ptrace hybrid overlayfs fuse-overlayfs proot)
 [[ -z ${BENCH_ROWS:-} ]] || read -ra rows <<<"$BENCH_ROWS"
 [[ -z ${BENCH_VARIANTS:-} ]] || read -ra variants <<<"$BENCH_VARIANTS"
@@ -44,83 +39,41 @@ if [[ -z ${BENCH_DIR:-} && -w /dev/shm ]] && (($(df -k --output=avail /dev/shm |
     place=/dev/shm
 fi
 base=$(mktemp -d "$place/fuss-bench.XXXXXX")
+disk=$(mktemp -d "${BENCH_DISK:-${TMPDIR:-/tmp}}/fuss-bench-disk.XXXXXX") # what is measured on a disk
 results=$base/results
-mkdir -p "$results"
+mkdir -p "$results" "$base/lower" "$base/plain"
 
 cleanup() {
-    local v
-    for v in "${variants[@]}"; do
-        drop_mount "$v"
+    local m
+    for m in "$base"/*/mnt "$base"/*/*/mnt "$disk"/*/mnt "$disk"/*/*/mnt "$disk/xfs"; do
+        drop "$m"
     done
-    rm -rf "$base"
+    rm -rf "$base" "$disk"
 }
 
 note() { printf 'bench: %s\n' "$*" >&2; }
-
-# --- what each row does; M is where the variant shows the tree ---
-
-row_title() {
-    case $1 in
-    stat) echo "stat, $stats names, half missing" ;;
-    small) echo "open, read, close, $smalls times" ;;
-    find) echo "find, $files files, $finds times" ;;
-    git) echo "git status, $statuses times" ;;
-    make) echo "make, $units C files" ;;
-    spawn) echo "fork and exec, $spawns times" ;;
-    tar) echo "tar x, $tars files" ;;
-    rm) echo "rm -rf, $flats files" ;;
-    read) echo "read $mib MiB, $reads times" ;;
-    write) echo "write $mib MiB, $writes times" ;;
-    esac
-}
-
-# The shell text of a row; it runs as `sh -c` with M and TOOLS in the environment.
-row_command() {
-    case $1 in
-    stat) echo "exec \"\$TOOLS/work\" stat \"\$M/tree\" $files $stats" ;;
-    small) echo "exec \"\$TOOLS/work\" small \"\$M/tree\" $files $smalls" ;;
-    find) echo "i=0; while [ \$i -lt $finds ]; do find \"\$M/tree\" -size +1k; i=\$((i+1)); done" ;;
-    git) echo "i=0; while [ \$i -lt $statuses ]; do git -C \"\$M/repo\" status -s; i=\$((i+1)); done" ;;
-    make) echo "exec make -s -C \"\$M/project\"" ;;
-    spawn) echo "i=0; while [ \$i -lt $spawns ]; do /bin/true; i=\$((i+1)); done" ;;
-    tar) echo "mkdir \"\$M/out\" && exec tar xf \"\$INPUT\" -C \"\$M/out\"" ;;
-    rm) echo "exec rm -rf \"\$M/flat\"" ;;
-    read) echo "exec \"\$TOOLS/work\" read \"\$M/data\" $reads" ;;
-    write) echo "exec \"\$TOOLS/work\" write \"\$M/written\" $mib $writes" ;;
-    esac
-}
-
-# The part of the tree that a row changes, put back before every run; empty for a row that only reads.
-row_changes() {
-    case $1 in
-    make) echo project ;;
-    tar) echo out ;;
-    rm) echo flat ;;
-    write) echo written ;;
-    esac
-}
 
 # --- the variants ---
 
 is_plain() { [[ $1 == native || $1 == floor || $1 == proot ]]; }
 
 mount_of() {
-    if [[ $1 == native || $1 == floor ]]; then echo "$base/plain"; else echo "$base/$1/mnt"; fi
+    if [[ $1 == native || $1 == floor ]]; then echo "$area/plain"; else echo "$area/$1/mnt"; fi
 }
 
-drop_mount() {
-    if mountpoint -q "$base/$1/mnt" 2>/dev/null; then
-        umount "$base/$1/mnt" 2>/dev/null || fusermount3 -u "$base/$1/mnt" || true
+drop() {
+    if mountpoint -q "$1" 2>/dev/null; then
+        umount "$1" 2>/dev/null || fusermount3 -u "$1" || true
     fi
 }
 
 # A new, empty upper under the variant. Fails where the variant cannot be had.
 fresh() {
-    local dir=$base/$1
-    drop_mount "$1"
+    local dir=$area/$1
+    drop "$dir/mnt"
     rm -rf "$dir"
     mkdir -p "$dir/mnt" "$dir/upper" "$dir/work"
-    local options=lowerdir=$base/lower,upperdir=$dir/upper,workdir=$dir/work
+    local options=lowerdir=$lowers,upperdir=$dir/upper,workdir=$dir/work
     case $1 in
     native) ;;
     floor) [[ -x $tools/floor ]] ;;
@@ -138,60 +91,47 @@ reset_row() {
     changed=$(row_changes "$2")
     [[ -n $changed ]] || return 0
     if is_plain "$1"; then
-        rm -rf "$base/plain/$changed"
-        [[ ! -e $base/lower/$changed ]] || cp -a "$base/lower/$changed" "$base/plain/$changed"
+        rm -rf "${area:?}/plain/$changed"
+        [[ $2 == copyup-* || ! -e $area/lower/$changed ]] ||
+            cp -a "$area/lower/$changed" "$area/plain/$changed"
     else
         fresh "$1"
     fi
+    # No run shall pay for what the one before it left to be written.
+    [[ $2 != copyup-* ]] || sync -f "$area/lower"
 }
 
 # Sets `run` to the command line of a variant and a row.
 command_line() {
-    local v=$1 m
+    local v=$1 m text
     m=$(mount_of "$v")
-    run=(env "M=$m" "TOOLS=$tools" "INPUT=$base/input.tar")
-    local union=("--mountpoint=$m" "--lowerdir=$base/lower" "--upperdir=$base/$v/upper" --)
+    run=(env "M=$m" "TOOLS=$tools" "INPUT=$base/input.tar" PYTHON=/usr/bin/python3)
+    local union=("--mountpoint=$m" "--lowerdir=$lowers" "--upperdir=$area/$v/upper" --)
     case $v in
     floor) run+=("$tools/floor") ;;
     ptrace) run+=("$fuss" --backend=ptrace "${union[@]}") ;;
     hybrid) run+=("$fuss" --backend=hybrid "--shim=${BENCH_SHIM:-auto}" "${union[@]}") ;;
-    proot) run+=(proot -b "$base/plain:$m") ;;
+    proot) run+=(proot -b "$area/plain:$m") ;;
     esac
-    run+=(sh -c "$(row_command "$2")")
-}
-
-make_trees() {
-    mkdir -p "$base/lower"
-    "$tools/work" tree "$base/lower/tree" "$files"
-    "$tools/work" project "$base/lower/project" "$units"
-    "$tools/work" flat "$base/lower/flat" "$flats"
-    "$tools/work" flat "$base/lower/repo" 1500
-    "$tools/work" fill "$base/lower/data" "$mib"
-    "$tools/work" flat "$base/packed" "$tars"
-    tar cf "$base/input.tar" -C "$base/packed" .
-    (
-        cd "$base/lower/repo"
-        git init -q .
-        git add .
-        git -c user.name=bench -c user.email=bench@localhost commit -q -m tree
-    )
-    cp -a "$base/lower" "$base/plain"
-    # The same pages for all: two copies of a file read up to a fifth apart, by where they lie in memory.
-    ln -f "$base/lower/data" "$base/plain/data"
+    if is_plain "$v"; then text=$(plain_command "$2"); else text=$(row_command "$2"); fi
+    run+=(sh -c "$text")
 }
 
 # --- running ---
 
 run_row() {
-    local row=$1 v round start=$SECONDS have=()
+    local row=$1 v round start have=()
+    prepare_row "$row" || return 0
+    start=$SECONDS
     for v in "${variants[@]}"; do
+        ! row_skips "$row" "$v" || continue
         if ! fresh "$v"; then
             note "$row: $v cannot be had here"
             continue
         fi
         command_line "$v" "$row"
         # One run that is not measured: caches are warm, git has refreshed its index.
-        if [[ -z $(row_changes "$row") && $row != read && $row != spawn && $v != proot ]]; then
+        if [[ -z $(row_changes "$row") && $row != read && $row != spawn && $row != crowd && $v != proot ]]; then
             "${run[@]}" >/dev/null 2>&1 </dev/null || true
         fi
         have+=("$v")
@@ -206,8 +146,12 @@ run_row() {
             timeout "${BENCH_RUN_SECONDS:-90}" "$tools/measure" "$results/$row.$v" "${run[@]}" \
                 2>>"$results/errors" || note "$row: $v failed (round $round)"
             # The next variant shall find the same free, warm pages.
-            rm -f "$(mount_of "$v")/written" "$base/plain/written" "$base/$v/upper/written"
+            rm -f "$(mount_of "$v")/written" "$area/plain/written" "$area/$v/upper/written"
         done
+    done
+    for v in "${have[@]}"; do
+        drop "$area/$v/mnt"
+        rm -rf "${area:?}/$v/upper"
     done
     note "$row: $((round - 1)) rounds, $((SECONDS - start)) s"
 }
@@ -215,15 +159,16 @@ run_row() {
 trap cleanup EXIT
 load_before=$(cut -d' ' -f1 /proc/loadavg)
 [[ -x $fuss ]] || note "$fuss is not built: only the other variants run"
-make_trees
-for row in "${rows[@]}"; do
-    run_row "$row"
-done
-
 : >"$results/titles"
 for row in "${rows[@]}"; do
-    printf '%s\t%s\n' "$row" "$(row_title "$row")" >>"$results/titles"
+    if [[ $row == memory ]]; then
+        measure_memory
+    else
+        printf '%s\t%s\t%s\n' "$row" "$(row_title "$row")" "$(row_bar "$row")" >>"$results/titles"
+        run_row "$row"
+    fi
 done
+
 status=0
 {
     printf '%s, %s CPUs, Linux %s, trees on %s, load %s before and %s after the run.\n' "$(date -u +%F)" \
@@ -233,6 +178,7 @@ status=0
 } >"$build/bench.md"
 awk -v "dir=$results" -v "variants=${variants[*]}" -f "$here/report.awk" "$results/titles" \
     >>"$build/bench.md" || status=$?
+write_gauges >>"$build/bench.md" || status=$?
 cat "$build/bench.md"
 if [[ -s $results/errors ]]; then
     note "what the runs said on their standard error (first lines):"

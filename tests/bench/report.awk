@@ -1,5 +1,6 @@
 # Turns the results of bench.sh into a Markdown table and checks the bars.
-# In: lines "row<TAB>title"; files DIR/ROW.VARIANT with lines "wall cpu status".
+# In: lines "row<TAB>title<TAB>hybrid's bar, as a ratio to native, or -"; files DIR/ROW.VARIANT with
+# lines "wall cpu status"; DIR/ROW.why says why a row could not be measured.
 # A cell is wall/native (cpu/native): the median of the ratios within each round, whose runs lie next
 # to each other in time. Exit status 1 where a bar is missed or a run failed.
 
@@ -56,22 +57,27 @@ function cell(v) {
     return sprintf("%.2f (%.2f)", ratio_to(v, "native", "wall"), ratio_to(v, "native", "cpu"))
 }
 
-# The bar of one of our variants: data within 1.05 of native, the rest within 1.6 of the floor.
-function bar(row, v,    base, limit, ratio, ok) {
+# The verdict on one of our variants against a limit, as a ratio to `base`.
+function verdict(v, base, limit,    ratio, ok) {
     if ((v in state) && state[v] == "failed") {
         missed = 1
         return "failed"
     }
-    base = row == "read" || row == "write" ? "native" : "floor"
-    if (!(v in state) || !(base in state) || state[v] != "" || state[base] != "")
+    if (limit == "-" || !(v in state) || !(base in state) || state[v] != "" || state[base] != "")
         return "-"
-    limit = base == "native" ? 1.05 : 1.60
     ratio = ratio_to(v, base, "wall")
     ok = ratio <= limit
     if (!ok)
         missed = 1
     return sprintf("%s: %.2f of %s (cpu %.2f), bar %.2f", ok ? "pass" : "short", ratio, base,
                    ratio_to(v, base, "cpu"), limit)
+}
+
+# ptrace: data within 1.05 of native, the rest within 1.6 of the floor.
+function ptrace_verdict(row) {
+    if (row == "read" || row == "write")
+        return verdict("ptrace", "native", 1.05)
+    return verdict("ptrace", "floor", 1.60)
 }
 
 BEGIN {
@@ -90,12 +96,19 @@ BEGIN {
 {
     for (i = 1; i <= count; i++)
         load($1, name[i])
-    if (state["native"] != "")
-        next
     printf "| %s |", $2
+    if (state["native"] != "") {
+        missed = 1
+        why = ""
+        getline why < (dir "/" $1 ".why")
+        for (i = 1; i <= count; i++)
+            printf " - |"
+        printf " 0 | not measured | not measured: %s |\n", why == "" ? "the plain run failed" : why
+        next
+    }
     for (i = 1; i <= count; i++)
         printf " %s |", cell(name[i])
-    printf " %d | %s | %s |\n", rounds["native"], bar($1, "ptrace"), bar($1, "hybrid")
+    printf " %d | %s | %s |\n", rounds["native"], ptrace_verdict($1), verdict("hybrid", "native", $3)
 }
 
 END { exit missed }

@@ -7,7 +7,14 @@
  *   work stat DIR FILES N      N stat calls over the tree, every second name is missing
  *   work small DIR FILES N     N times open, read, close over the tree
  *   work read FILE N           N times open, read it all in 128 KiB pieces, close
- *   work write FILE MIB N      N times make it anew, write it in 128 KiB pieces, close */
+ *   work write FILE MIB N      N times make it anew, write it in 128 KiB pieces, close
+ *   work layers DIR FILES N    DIR/1 to DIR/N: all have the directories of a tree, each its share
+ * of the files work wide DIR FILES        one directory of FILES empty files work names DIR FILES N
+ * N stat calls in such a directory, every second name is missing work fopen DIR FILES N     N times
+ * fopen, fgets, fclose over the tree work list DIR FILES N      N times opendir, readdir to the
+ * end, closedir over the tree's directories work idle DIR FILES N      N stat calls as above, then
+ * "ready" on standard output, then sleeps a minute */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -69,6 +76,25 @@ static void make_tree(const char *dir, int files)
             fprintf(f, "file %5d line %4d\n", i, line);
         fclose(f);
     }
+}
+
+static void make_layers(const char *dir, int files, int layers)
+{
+    for (int i = 0; i < files; i++)
+        for (int layer = 1; layer <= layers; layer++) {
+            char below[4000], path[4096];
+            snprintf(below, sizeof below, "%s/%d/tree", dir, layer);
+            tree_path(path, sizeof path, below, i, "");
+            make_parents(path);
+            if (i % layers == layer - 1)
+                fclose(create("%s", path));
+        }
+}
+
+static void make_wide(const char *dir, int files)
+{
+    for (int i = 0; i < files; i++)
+        fclose(create("%s/entry%d", dir, i));
 }
 
 static void make_flat(const char *dir, int files)
@@ -174,6 +200,58 @@ static void do_small(const char *dir, int files, long n)
     }
 }
 
+static void do_names(const char *dir, int files, long n)
+{
+    struct stat st;
+    char path[4096];
+    for (long k = 0; k < n; k++) {
+        int missing = (int)(k & 1);
+        snprintf(path, sizeof path, "%s/entry%d%s", dir, (int)(k * STRIDE % files),
+                 missing ? ".no" : "");
+        int result = stat(path, &st);
+        if (missing ? result == 0 || errno != ENOENT : result != 0)
+            fail(path);
+    }
+}
+
+static void do_fopen(const char *dir, int files, long n)
+{
+    char line[256], path[4096];
+    for (long k = 0; k < n; k++) {
+        tree_path(path, sizeof path, dir, (int)(k * STRIDE % files), "");
+        FILE *f = fopen(path, "re");
+        if (!f || !fgets(line, sizeof line, f))
+            fail(path);
+        fclose(f);
+    }
+}
+
+static void do_list(const char *dir, int files, long n)
+{
+    char path[4096];
+    for (long k = 0; k < n; k++) {
+        tree_path(path, sizeof path, dir, (int)(k * STRIDE % files), "");
+        *strrchr(path, '/') = 0;
+        DIR *d = opendir(path);
+        int entries = 0;
+        if (!d)
+            fail(path);
+        while (readdir(d))
+            entries++;
+        if (entries < 3)
+            fail(path);
+        closedir(d);
+    }
+}
+
+static void do_idle(const char *dir, int files, long n)
+{
+    do_stat(dir, files, n);
+    if (write(STDOUT_FILENO, "ready\n", 6) != 6)
+        fail("ready");
+    sleep(60);
+}
+
 int main(int argc, char **argv)
 {
     const char *verb = argc > 2 ? argv[1] : "";
@@ -194,6 +272,18 @@ int main(int argc, char **argv)
         do_stat(argv[2], (int)first, second);
     else if (!strcmp(verb, "small") && second > 0)
         do_small(argv[2], (int)first, second);
+    else if (!strcmp(verb, "layers") && second > 0)
+        make_layers(argv[2], (int)first, (int)second);
+    else if (!strcmp(verb, "wide") && first > 0)
+        make_wide(argv[2], (int)first);
+    else if (!strcmp(verb, "names") && second > 0)
+        do_names(argv[2], (int)first, second);
+    else if (!strcmp(verb, "fopen") && second > 0)
+        do_fopen(argv[2], (int)first, second);
+    else if (!strcmp(verb, "list") && second > 0)
+        do_list(argv[2], (int)first, second);
+    else if (!strcmp(verb, "idle") && second > 0)
+        do_idle(argv[2], (int)first, second);
     else if (!strcmp(verb, "read") && first > 0)
         for (long i = 0; i < first; i++)
             do_read(argv[2]);
