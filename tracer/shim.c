@@ -130,8 +130,13 @@ bool shim_due(struct task *t)
     if (shim.fd < 0 || !shim_serves(t->regs.nr))
         return false;
     shim.credit++;
-    if (s->never || t->proc->shim_off || t->mm->refs != 1 || t->proc->refs != 1)
+    if (s->never || t->proc->shim_off)
         return false;
+    if (t->mm->refs != 1 || t->proc->refs != 1) {
+        if (!s->base && ++s->notices == notices_first)
+            shim_asks_often(s); /* the next run of it may */
+        return false;
+    }
     if (shim.credit < s->credit_wanted ||
         (!s->base && !shim.eager && shim.credit < CREDIT_FIRST && !shim.spent))
         return false;

@@ -149,8 +149,8 @@ static void patch_all(struct task *t, const struct sites *sites, const struct ma
 /* -- which programs ----------------------------------------------------------------------- */
 
 /* To come with the shim costs a program as much as ten notices. So it does where another run of
- * the same program has asked that often. */
-static u64 asking[KNOWN];
+ * the same program has asked that often, or where it could not have it later. */
+static u64 asking[KNOWN], looked_at[KNOWN];
 
 static u64 program_of(struct task *t)
 {
@@ -173,6 +173,16 @@ void shim_asks_often(const struct shim_state *s)
         asking[s->program % KNOWN] = s->program;
 }
 
+/* Has threads before it asks much, so that it comes with the shim or never: what the Go linker
+ * made. Told by its note, in the first page. */
+static bool is_threaded(struct task *t, const struct mapping *m)
+{
+    static const char note[8] = {4, 0, 0, 0, 'G', 'o', 0, 0};
+    char page[SHIM_PAGE];
+    return m->offset == 0 && remote_read(t, page, m->start, sizeof(page)) == 0 &&
+           memmem(page, sizeof(page), note, sizeof(note));
+}
+
 /* -- the exec ----------------------------------------------------------------------------- */
 
 static bool fits(struct task *t)
@@ -184,6 +194,23 @@ static bool fits(struct task *t)
     return t->who.same_as_session;
 }
 
+/* Where the program begins, if it is to have the shim. */
+static bool deserves(struct task *t, struct user_regs_struct *u, struct mapping *m, bool *threaded)
+{
+    struct shim_state *s = &t->mm->shim;
+    *threaded = false;
+    s->program = program_of(t);
+    bool asks = shim.eager || asks_often(s), news = looked_at[s->program % KNOWN] != s->program;
+    if ((!asks && !news) || !fits(t) || ptrace(PTRACE_GETREGS, t->tid, NULL, u) < 0 ||
+        !shim_mapping(t, u->rip, m))
+        return false;
+    looked_at[s->program % KNOWN] = s->program;
+    *threaded = news && is_threaded(t, m);
+    if (*threaded)
+        shim_asks_often(s);
+    return asks || *threaded;
+}
+
 void shim_executed(struct task *t)
 {
     struct shim_state *s = &t->mm->shim;
@@ -191,13 +218,10 @@ void shim_executed(struct task *t)
     struct shim_early early;
     struct mapping m;
     size_t later = 0;
-    if (shim.fd < 0)
+    bool threaded;
+    if (shim.fd < 0 || !deserves(t, &u, &m, &threaded))
         return;
-    s->program = program_of(t);
-    if ((!shim.eager && !asks_often(s)) || !fits(t) ||
-        ptrace(PTRACE_GETREGS, t->tid, NULL, &u) < 0 || !shim_mapping(t, u.rip, &m))
-        return;
-    const struct sites *sites = shim_sites_of(&m, &later);
+    const struct sites *sites = shim_sites_of(&m, threaded, &later);
     u64 cave = sites && sites->count ? cave_in(sites, &m) : 0;
     if (!cave || m.free_to < m.free_from + shim.head.all + 2 * SHIM_PAGE)
         return;
@@ -232,7 +256,8 @@ bool shim_early_failed(struct task *t, struct user_regs_struct *u, int sig)
     if (!s->early || sig != SIGTRAP || u->rip != end)
         return false;
     log_debug("%d: could not map the shim", t->tid);
-    const struct sites *sites = shim_mapping(t, s->entry, &m) ? shim_sites_of(&m, &later) : NULL;
+    const struct sites *sites =
+        shim_mapping(t, s->entry, &m) ? shim_sites_of(&m, true, &later) : NULL;
     s->nstubs = 0;
     if (!sites) {
         kill(t->proc->tgid, SIGKILL); /* its sites lead nowhere */

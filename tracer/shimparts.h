@@ -43,9 +43,10 @@ struct mapping {
 
 /* The mapping that holds `ip`. */
 bool shim_mapping(struct task *t, u64 ip, struct mapping *m);
-/* The sites of its file: NULL where there are none, or (*later, notices to be waited for) not yet. */
-const struct sites *shim_sites_of(const struct mapping *m, size_t *later);
-/* True for a site within the mapping by which calls are made that the shim may answer. */
+/* The sites of its file: NULL where there are none, or (*later, notices to be waited for, unless
+ * at_once) not yet. */
+const struct sites *shim_sites_of(const struct mapping *m, bool at_once, size_t *later);
+/* True for a site within the mapping by which calls may be made that the shim may answer. */
 bool shim_wants(const struct site *site, const struct mapping *m);
 /* Writes the stub of a site at `vaddr` as it runs at `at`; how many SHIM_STUB it takes. */
 unsigned shim_make_stub(u8 stub[2 * SHIM_STUB], u64 at, const struct site *site, u64 vaddr,

@@ -56,11 +56,11 @@ bool shim_mapping(struct task *t, u64 ip, struct mapping *m)
 
 bool shim_wants(const struct site *site, const struct mapping *m)
 {
-    return shim_serves(site->nr) && site->offset >= m->offset &&
+    return (site->nr == -1 || shim_serves(site->nr)) && site->offset >= m->offset &&
            m->start + (site->offset - m->offset) + site->length <= m->end;
 }
 
-const struct sites *shim_sites_of(const struct mapping *m, size_t *later)
+const struct sites *shim_sites_of(const struct mapping *m, bool at_once, size_t *later)
 {
     struct stat st;
     if (m->path[0] != '/')
@@ -70,7 +70,7 @@ const struct sites *shim_sites_of(const struct mapping *m, size_t *later)
         return NULL;
     const struct sites *found = NULL;
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_ino == m->ino) {
-        size_t cost = shim.eager ? 0 : sitecache_cost(shim.cache, fd) / NOTICE_BYTES;
+        size_t cost = shim.eager || at_once ? 0 : sitecache_cost(shim.cache, fd) / NOTICE_BYTES;
         if (cost > shim.credit) {
             *later = cost;
         } else {
@@ -221,7 +221,7 @@ void shim_rewrite_image(struct visit *v, u64 ip)
     s->seen[s->nseen].start = m.start;
     s->seen[s->nseen++].end = m.end + 1;
     size_t later = 0;
-    const struct sites *sites = shim_sites_of(&m, &later);
+    const struct sites *sites = shim_sites_of(&m, false, &later);
     s->credit_wanted = later;
     if (later) {
         s->nseen--;
