@@ -10,6 +10,7 @@
 #ifndef FUSS_SHIM_IMAGE_H
 #define FUSS_SHIM_IMAGE_H
 
+#include "call/systab.h"
 #include "overlay/overlay.h"
 #include "vfs/steady.h"
 #include "vfs/walk.h"
@@ -67,9 +68,19 @@ struct shim_saved {
     u64 rcx; /* where the program goes on */
     u64 rbx, rbp, r12, r13, r14, r15;
     s64 result;
-    u64 open_path, open_how; /* where shim_handle() wants something opened */
-    u64 moved, moved_pos;    /* a descriptor + 1, or 0; and its position to go back to, if undone */
+    s64 last_nr;          /* the call that shim_handle() wants made at the end, */
+    u64 last[4];          /* its arguments, */
+    u64 touch;            /* and the name it makes, for the index; 0 = none */
+    u64 over;             /* not 0: it is made, `result` stands */
+    u64 moved, moved_pos; /* a descriptor + 1, or 0; and its position to go back to, if undone */
 };
+
+/* What an open file is made to be: by its descriptor, where that is the upper's own. */
+static inline bool shim_changes(const struct sysrow *row)
+{
+    return row->nargs < 6 && (row->handler == CALL_CHMOD || row->handler == CALL_CHOWN ||
+                              row->handler == CALL_UTIMES || row->handler == CALL_SETXATTR);
+}
 
 /* At the very beginning of the text; offsets from there. */
 struct shim_head {
@@ -78,8 +89,8 @@ struct shim_head {
     u32 size;   /* of the text as built, a multiple of SHIM_PAGE */
     u32 stubs, entry;
     /* What a thread in the shim has done by then: entry.S. */
-    u32 tested, claimed, saved, opened, opened_end, finish, finish_r11, freed, leave, leave_r11,
-        left, full, end;
+    u32 tested, claimed, saved, last, last_end, finish, finish_r11, freed, leave, leave_r11, left,
+        full, end;
     u32 shared, own, all; /* where the parts begin; the size of all without the slots */
     u32 early, early_end; /* code for a program that was just executed; preload/early.S */
 };
@@ -87,7 +98,7 @@ struct shim_head {
 
 /* For that code, SHIM_EARLY bytes below the stack pointer. */
 #define SHIM_EARLY      4096u
-#define SHIM_EARLY_MAPS 5
+#define SHIM_EARLY_MAPS 6
 struct shim_early {
     u64 entry; /* the program's own first instruction */
     u64 own;   /* address of struct shim_own, and what becomes of its `stale` */

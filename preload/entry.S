@@ -36,7 +36,7 @@ shim_cookie:
     .long shim_text_end - shim_head
     .long shim_stubs - shim_head, shim_entry - shim_head
     .long at_tested - shim_head, at_claimed - shim_head, at_saved - shim_head
-    .long at_opened - shim_head, at_opened_end - shim_head, at_finish - shim_head, at_finish_r11 - shim_head, at_freed - shim_head
+    .long at_last - shim_head, at_last_end - shim_head, at_finish - shim_head, at_finish_r11 - shim_head, at_freed - shim_head
     .long at_leave - shim_head, at_leave_r11 - shim_head, at_left - shim_head
     .long at_full - shim_head, at_end - shim_head
     .long shim_shared - shim_head, shim_own - shim_head, shim_all_end - shim_head
@@ -72,7 +72,8 @@ at_claimed:
     mov  %r13, SAVE+104(%r11)
     mov  %r14, SAVE+112(%r11)
     mov  %r15, SAVE+120(%r11)
-    movq $0, SAVE+152(%r11)
+    movq $0, SAVE+184(%r11)
+    movq $0, SAVE+192(%r11)
     lea  SAVE(%r11), %rsp
 at_saved: /* from here on rsp is in the slot */
     mov  %rsp, %rbx
@@ -83,23 +84,28 @@ at_saved: /* from here on rsp is in the slot */
     je   at_leave
     cmp  $2, %eax
     je   pass
-    ja   open
+    ja   last
     mov  128(%rbx), %rax
     jmp  at_finish
-open: /* the one thing that stays: only its failure may be made undone */
-    mov  $437, %eax
-    mov  $-100, %rdi
-    mov  136(%rbx), %rsi
-    mov  144(%rbx), %rdx
-    mov  $24, %r10d
+last: /* the one thing that stays: only its failure may be made undone */
+    mov  136(%rbx), %rax
+    mov  144(%rbx), %rdi
+    mov  152(%rbx), %rsi
+    mov  160(%rbx), %rdx
+    mov  168(%rbx), %r10
     xor  %r8d, %r8d
     mov  shim_cookie(%rip), %r9
     syscall
-at_opened: /* rax is a descriptor, or an error */
+at_last: /* rax is the result, or an error */
     test %rax, %rax
     js   at_leave
+    mov  %rax, 128(%rbx)
+    movq $1, 184(%rbx)
+at_last_end: /* the result is in the slot */
+    mov  %rbx, %rdi
+    call shim_done
+    mov  128(%rbx), %rax
     jmp  at_finish
-at_opened_end:
 pass: /* the kernel makes the call as said */
     mov  16(%rbx), %rax
     mov  24(%rbx), %rdi

@@ -6,7 +6,7 @@
 #include "base/sys.h"
 #include "call/call.h"
 
-enum { RESULT, LEAVE, PASS, OPEN }; /* as entry.S reads it */
+enum { RESULT, LEAVE, PASS, LAST }; /* as entry.S reads it */
 
 /* The only system calls made in here: they read, and need no descriptor. */
 long shim_sys(long nr, long a, long b, long c, long d, long e, long f UNUSED)
@@ -31,6 +31,11 @@ long shim_sys(long nr, long a, long b, long c, long d, long e, long f UNUSED)
     shim_unable();
 }
 
+static bool is_by_fd(const struct sysrow *row, const struct call *c)
+{
+    return row->path < 0 || !c->arg[row->path];
+}
+
 static bool serves(const struct sysrow *row)
 {
     switch ((enum call_handler)row->handler) {
@@ -46,18 +51,18 @@ static bool serves(const struct sysrow *row)
     case CALL_GETDENTS:
         return !(row->traits & SYS_OLD_STRUCT);
     default:
-        return false;
+        return shim_changes(row);
     }
 }
 
-/* What changes the union, and what takes memory or descriptors, is never done here: any call of it
- * ends in shim_unable(), whatever its arguments. */
+/* What changes the union in more than one step, and what takes memory or descriptors, is never done
+ * here: any call of it ends in shim_unable(), whatever its arguments. */
 static void fill_changing(struct vfs_ops *ops)
 {
     void *unable = (void *)shim_unable;
     ops->list = unable;
     ops->grab = unable;
-    ops->copy_up = unable;
+    ops->copy_up = overlay_copied_up;
     ops->mkdir = unable;
     ops->mknod = unable;
     ops->symlink = unable;
@@ -65,7 +70,7 @@ static void fill_changing(struct vfs_ops *ops)
     ops->unlink = unable;
     ops->rmdir = unable;
     ops->rename = unable;
-    ops->create_begin = unable;
+    ops->create_begin = overlay_create_alone;
     ops->create_end = unable;
 }
 
@@ -102,35 +107,53 @@ static bool may_tell(const struct call *c)
            (c->result == -EINVAL && c->row->handler == CALL_READLINK);
 }
 
-#define OPEN_FLAGS (O_CLOEXEC | O_NOFOLLOW | O_DIRECTORY | O_NONBLOCK | O_NOCTTY | LARGE_FILE)
-#define LARGE_FILE 0100000 /* O_LARGEFILE, which is 0 in this architecture's headers */
+#define OPEN_FLAGS  (O_CLOEXEC | O_NOFOLLOW | O_DIRECTORY | O_NONBLOCK | O_NOCTTY | LARGE_FILE)
+#define WRITE_FLAGS (O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND)
+#define LARGE_FILE  0100000 /* O_LARGEFILE, which is 0 in this architecture's headers */
 
-/* What is to be read is opened by the kernel as the call's last step. */
+/* The kernel opens it as the call's last step. */
 static int open_last(struct shim_saved *saved, struct shim_memory *memory, u64 flags,
                      const char *path)
 {
     memset(&memory->how, 0, sizeof(memory->how));
-    memory->how.flags = (flags & OPEN_FLAGS) | LARGE_FILE;
+    memory->how.flags = (flags & (OPEN_FLAGS | WRITE_FLAGS)) | LARGE_FILE;
     memory->how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
     str_copy(memory->path, sizeof(memory->path), path);
-    saved->open_path = (u64)memory->path;
-    saved->open_how = (u64)&memory->how;
-    return OPEN;
+    saved->last_nr = SYS_openat2;
+    saved->last[0] = (u64)AT_FDCWD;
+    saved->last[1] = (u64)memory->path;
+    saved->last[2] = (u64)&memory->how;
+    saved->last[3] = sizeof(memory->how);
+    return LAST;
 }
 
 static int open_in_union(struct shim_saved *saved, struct shim_memory *memory, const struct call *c)
 {
-    if (!c->open_here || c->pending.active || c->nblobs != 1 || !c->place.in_union)
+    if (!c->open_here || c->nblobs != 1 || !c->place.in_union)
         return LEAVE;
-    return open_last(saved, memory, c->open_flags, c->real);
+    if (!c->pending.active)
+        return open_last(saved, memory, c->open_flags, c->real);
+    open_last(saved, memory, c->open_flags | O_CREAT | O_EXCL, c->real);
+    memory->how.mode = c->arg[c->row->flags + 1] & 07777;
+    saved->touch = c->pending.node_hash;
+    if (!saved->touch)
+        return LEAVE; /* would mean nothing */
+    overlay_touch(&shim_own.overlay, saved->touch);
+    return LAST;
+}
+
+void shim_done(struct shim_saved *saved)
+{
+    if (saved->touch)
+        overlay_touch(&shim_own.overlay, saved->touch);
 }
 
 /* By the path without links that the walk has found. */
 static int open_outside(struct shim_saved *saved, struct shim_memory *memory, const struct call *c)
 {
     const struct place *p = &c->place;
-    if (c->by_fd || p->in_union || p->host_error || p->removed || p->slash || p->magic_fd >= 0 ||
-        p->last != LAST_NAME)
+    if ((c->arg[c->row->flags] & WRITE_FLAGS) || c->by_fd || p->in_union || p->host_error ||
+        p->removed || p->slash || p->magic_fd >= 0 || p->last != LAST_NAME)
         return LEAVE;
     if (p->exists)
         return open_last(saved, memory, c->arg[c->row->flags], p->path);
@@ -146,6 +169,7 @@ int shim_handle(struct shim_saved *saved)
     struct shim_caller who;
     struct view view;
     struct call c;
+    saved->touch = 0;
     if (__atomic_load_n(&own->off, __ATOMIC_ACQUIRE) || !row || !serves(row))
         return LEAVE;
     if (!__atomic_load_n(&own->ready, __ATOMIC_ACQUIRE))
@@ -168,8 +192,10 @@ int shim_handle(struct shim_saved *saved)
     c.arg[3] = saved->r10;
     c.arg[4] = saved->r8;
     c.arg[5] = saved->r9;
-    if (row->handler == CALL_OPEN && ((u32)c.arg[row->flags] & ~(u32)OPEN_FLAGS))
-        return LEAVE; /* it changes something, or is of a rare kind */
+    if (row->handler == CALL_OPEN && ((u32)c.arg[row->flags] & ~(u32)(OPEN_FLAGS | WRITE_FLAGS)))
+        return LEAVE; /* of a rare kind */
+    if (shim_changes(row) && !is_by_fd(row, &c))
+        return LEAVE;
     call_begin(&c);
     if (row->handler == CALL_GETDENTS)
         return shim_list(saved, &c, changes) ? RESULT : LEAVE;

@@ -34,5 +34,7 @@ struct call;
 HIDDEN bool shim_list(struct shim_saved *saved, struct call *c, u64 changes);
 /* What entry.S calls: see there for the results. */
 HIDDEN int shim_handle(struct shim_saved *saved);
+/* The last call was made, and went well. */
+HIDDEN void shim_done(struct shim_saved *saved);
 
 #endif

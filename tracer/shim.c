@@ -110,7 +110,8 @@ bool shim_serves(long nr)
     return filter_gated(row) &&
            (row->handler == CALL_GETDENTS || row->handler == CALL_STAT ||
             row->handler == CALL_STATX || row->handler == CALL_ACCESS ||
-            row->handler == CALL_READLINK || (row->handler == CALL_GETXATTR && row->path >= 0));
+            row->handler == CALL_READLINK || (row->handler == CALL_GETXATTR && row->path >= 0) ||
+            (shim_changes(row) && row->dirfd >= 0));
 }
 
 static bool is_seen(const struct shim_state *s, u64 ip)
@@ -197,6 +198,10 @@ static bool bring_in(struct visit *v)
         u64 notes = shim.head.shared + offsetof(struct shim_shared, facts), at = (u64)base + notes;
         ok = shim_speak(v, SYS_mmap, at, sizeof(struct overlay_notes), PROT_READ | PROT_WRITE,
                         MAP_SHARED | MAP_FIXED, fd, notes) == (long)at;
+        notes += overlay_shared_index();
+        at = (u64)base + notes;
+        ok = ok && shim_speak(v, SYS_mmap, at, shim.head.own - notes, PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_FIXED, fd, notes) == (long)at;
     }
     shim_speak(v, SYS_close, fd, 0, 0, 0, 0, 0);
     if (!ok || v->gone)
@@ -253,6 +258,12 @@ void shim_repointed(struct task *t)
         s->stale = now;
 }
 
+void shim_killed(struct task *t)
+{
+    if (t->mm && t->mm->shim.base)
+        overlay_touch_all(sup.overlay);
+}
+
 void shim_off(struct task *t)
 {
     const u64 off = 1;
@@ -304,6 +315,7 @@ bool shim_signal(struct task *t UNUSED, int sig UNUSED)
 {
     return false;
 }
+void shim_killed(struct task *t UNUSED) {}
 void shim_repointed(struct task *t UNUSED) {}
 void shim_off(struct task *t UNUSED) {}
 void shim_cloned(struct task *parent UNUSED, struct task *child UNUSED) {}

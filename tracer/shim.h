@@ -28,6 +28,8 @@ void shim_executed(struct task *t);
  * site's own instruction. True where the signal was the shim's, by an address of the program's
  * that is none, and is not to be delivered. */
 bool shim_signal(struct task *t, int sig);
+/* The thread ended, where it may have been anywhere: also in the shim, at a change of the union. */
+void shim_killed(struct task *t);
 /* The process's descriptors are right as far as the session's count says. */
 void shim_repointed(struct task *t);
 /* From now on every call of the process, and of what it becomes, is the supervisor's. */

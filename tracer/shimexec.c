@@ -124,6 +124,8 @@ static void fill(struct shim_early *e, u64 base, u64 entry, const struct stub_pa
     add_map(e, base + shared, shim.head.own - shared, PROT_READ, MAP_SHARED, shared);
     add_map(e, base + notes, sizeof(struct overlay_notes), PROT_READ | PROT_WRITE, MAP_SHARED,
             notes);
+    const u64 index = notes + overlay_shared_index();
+    add_map(e, base + index, shim.head.own - index, PROT_READ | PROT_WRITE, MAP_SHARED, index);
 }
 
 /* The sites of the image that is in the stub page, led to it or (undo) made as they were. */

@@ -4,6 +4,7 @@
 #include "tracer/remote.h"
 #include "tracer/shim.h"
 #include "tracer/shimparts.h"
+#include "tracer/supervise.h"
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/user.h>
@@ -48,7 +49,7 @@ static void give_up(struct task *t, struct user_regs_struct *u)
     const u64 none = 0;
     u64 at = u->rip - m->base, slot;
     bool over = false, intact = false;
-    bool broken_off = at == shim.head.opened && regs_restarts((s64)u->rax);
+    bool broken_off = at == shim.head.last && regs_restarts((s64)u->rax);
     if (at >= shim.head.entry && at < shim.head.tested) {
         u->rip = u->rcx - 2;
         return;
@@ -65,7 +66,7 @@ static void give_up(struct task *t, struct user_regs_struct *u)
         slot = u->r11 + SHIM_SLOT - SHIM_SAVED;
         intact = true;
     } else if (broken_off ||
-               (at >= shim.head.opened && at < shim.head.opened_end && (s64)u->rax >= 0)) {
+               (at >= shim.head.last && at < shim.head.last_end && (s64)u->rax >= 0)) {
         slot = u->rsp;
         over = true;
     } else if (at > shim.head.finish && at < shim.head.freed) {
@@ -83,6 +84,12 @@ static void give_up(struct task *t, struct user_regs_struct *u)
         log_debug("%d: lost in the shim at 0x%lx", t->tid, at);
         return;
     }
+    if (!intact && saved.over && !over) {
+        over = true;
+        u->rax = (u64)saved.result;
+    }
+    if (over && !broken_off && saved.touch)
+        overlay_touch_all(sup.overlay);
     if (intact) {
         u->rip = u->rcx - 2;
     } else {

@@ -155,6 +155,8 @@ static void on_end(int tid, int status)
         nparked--;
     trap_abandon(t, -EINTR);
     placement_gone(t);
+    if (WIFSIGNALED(status) || (t->proc && t->proc->refs > 1))
+        shim_killed(t);
     task_drop(t);
     if (tid == sup.command)
         command_ended(status);
@@ -174,6 +176,7 @@ static void drop_sibling(struct task *t, void *arg)
         return;
     trap_abandon(t, -EINTR);
     placement_gone(t);
+    shim_killed(t);
     task_drop(t);
 }
 

@@ -51,14 +51,14 @@ static void merge_roots(struct overlay *o)
     }
 }
 
-static size_t index_offset(void)
+size_t overlay_shared_index(void)
 {
     return (sizeof(struct overlay_notes) + sizeof(struct overlay_facts) + 4095) & ~(size_t)4095;
 }
 
 size_t overlay_shared_size(void)
 {
-    return index_offset() + index_size(INDEX_BITS);
+    return overlay_shared_index() + index_size(INDEX_BITS);
 }
 
 int overlay_init(struct overlay *o, const struct session *s, int *bad_layer)
@@ -93,7 +93,7 @@ void overlay_attach(struct overlay *o, const struct session *s, void *memory, vo
     o->s = s;
     o->notes = memory;
     o->facts = (struct overlay_facts *)(o->notes + 1);
-    o->index = (struct index *)((u8 *)memory + index_offset());
+    o->index = (struct index *)((u8 *)memory + overlay_shared_index());
     o->by_path = true;
     o->unable = unable;
     o->root_layers = o->facts->root_layers[0] | (layer_set)o->facts->root_layers[1] << 64;
@@ -150,7 +150,7 @@ int overlay_init_in(struct overlay *o, const struct session *s, void *memory, in
         overlay_fini(o);
         return -ENOMEM;
     }
-    o->index = index_init((u8 *)memory + index_offset(), INDEX_BITS, key);
+    o->index = index_init((u8 *)memory + overlay_shared_index(), INDEX_BITS, key);
     o->vfs.structure = index_structure(o->index);
     o->vfs.listings = &o->facts->listings;
     merge_roots(o);

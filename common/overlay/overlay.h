@@ -132,11 +132,22 @@ int overlay_init(struct overlay *o, const struct session *s, int *bad_layer);
 /* The same in zeroed memory of overlay_shared_size() bytes that others may map too, and that stays
  * the caller's. */
 size_t overlay_shared_size(void);
+/* Where in it the part begins, to its end, that whoever changes the union alone writes to. */
+size_t overlay_shared_index(void);
 int overlay_init_in(struct overlay *o, const struct session *s, void *memory, int *bad_layer);
 /* A process of the session looks at the layers by itself, with nothing but that memory: it opens
  * nothing and may change nothing. `o` is zeroed; `unable` is called where only the supervisor
  * knows. The functions that change are left out of the vtable. */
 void overlay_attach(struct overlay *o, const struct session *s, void *memory, void (*unable)(void));
+/* alone.c: the operations create_begin and copy_up of such a one. The first gives a path of the
+ * upper that is to be made by O_CREAT|O_EXCL, between two overlay_touch() of pending.node_hash; the
+ * second is done only where nothing is to be done. */
+int overlay_create_alone(struct vfs *fs, struct caller *who, struct vnode *node, bool tmpfile,
+                         struct vfs_pending *pending, char *real, size_t cap);
+int overlay_copied_up(struct vfs *fs, struct caller *who, struct vnode *node, u64 size_hint);
+void overlay_touch(struct overlay *o, u64 hash);
+/* Whoever may have been killed between the two calls of overlay_touch() is made up for. */
+void overlay_touch_all(struct overlay *o);
 /* changing.c */
 void overlay_fill_changing(struct vfs_ops *ops);
 void overlay_fini(struct overlay *o);
