@@ -33,7 +33,7 @@ long shim_sys(long nr, long a, long b, long c, long d, long e, long f UNUSED)
 
 static bool is_by_fd(const struct sysrow *row, const struct call *c)
 {
-    return row->path < 0 || !c->arg[row->path];
+    return row->path < 0 || ((row->traits & SYS_NULL_PATH) && !c->arg[row->path]);
 }
 
 static bool serves(const struct sysrow *row)

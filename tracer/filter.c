@@ -93,11 +93,12 @@ bool filter_gated(const struct sysrow *row)
     case CALL_LISTXATTR: /* marks */
     case CALL_GETDENTS:
     case CALL_OPENAT2: /* with what the shim makes of an open */
-    case CALL_CHMOD:   /* of a descriptor */
+        return true;
+    case CALL_CHMOD: /* of a descriptor */
     case CALL_CHOWN:
     case CALL_UTIMES:
     case CALL_SETXATTR:
-        return true;
+        return row->path < 0 || (row->traits & SYS_NULL_PATH);
     default:
         return false;
     }
@@ -177,8 +178,8 @@ struct filter *filter_build(enum filter_way way, int *err)
     return (struct filter *)ctx;
 }
 
-/* The filter's program, which libseccomp gives out through a descriptor only. */
-static int program_of(struct filter *f, struct sock_filter program[BPF_MAXINSNS], size_t *len)
+/* libseccomp gives it out through a descriptor only. */
+int filter_program(struct filter *f, struct sock_filter program[BPF_MAXINSNS], size_t *len)
 {
     int fd = memfd_create("filter", MFD_CLOEXEC);
     if (fd < 0)
@@ -192,6 +193,43 @@ static int program_of(struct filter *f, struct sock_filter program[BPF_MAXINSNS]
     return err;
 }
 
+extern const struct filter_ready filter_ready __attribute__((weak));
+
+bool filter_is_ready(enum filter_way way)
+{
+    return &filter_ready && (way == FILTER_TRACE || gate_open);
+}
+
+/* Makes the session's filter of one that was built with FILTER_COOKIE. */
+static void put_cookie(struct sock_filter *program, size_t len)
+{
+    const u64 said[2] = {FILTER_COOKIE, FILTER_COOKIE + 1};
+    const u64 meant[2] = {filter_cookie, FILTER_RETRACE};
+    for (size_t i = 0; i < len; i++) {
+        u32 *k = &program[i].k, was = *k;
+        if (BPF_CLASS(program[i].code) != BPF_JMP)
+            continue;
+        for (unsigned n = 0; n < 2; n++) {
+            if (was == (u32)said[n])
+                *k = (u32)meant[n];
+            else if (was == (u32)(said[n] >> 32))
+                *k = (u32)(meant[n] >> 32);
+        }
+    }
+}
+
+static void ready_program(enum filter_way way, struct sock_filter program[BPF_MAXINSNS],
+                          size_t *len)
+{
+    const struct sock_filter *from = filter_ready.program;
+    if (way == FILTER_NOTIFY)
+        from += filter_ready.len[FILTER_TRACE];
+    *len = filter_ready.len[way];
+    memcpy(program, from, *len * sizeof(*from));
+    if (way == FILTER_NOTIFY)
+        put_cookie(program, *len);
+}
+
 /* libseccomp's own load lacks WAIT_KILLABLE_RECV (Linux 5.19): once a notice is received, no signal
  * but a fatal one may break the call off, since the supervisor may have done it by then. */
 int filter_load(struct filter *f, enum filter_way way)
@@ -199,7 +237,11 @@ int filter_load(struct filter *f, enum filter_way way)
     static struct sock_filter program[BPF_MAXINSNS];
     size_t len = 0;
     unsigned flags = 0;
-    int err = program_of(f, program, &len);
+    int err = 0;
+    if (f)
+        err = filter_program(f, program, &len);
+    else
+        ready_program(way, program, &len);
     if (err)
         return err;
     struct sock_fprog prog = {.len = (unsigned short)len, .filter = program};
@@ -213,5 +255,6 @@ int filter_load(struct filter *f, enum filter_way way)
 
 void filter_free(struct filter *f)
 {
-    seccomp_release(context(f));
+    if (f)
+        seccomp_release(context(f));
 }

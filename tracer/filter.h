@@ -4,6 +4,7 @@
 
 #include "base/base.h"
 #include "call/systab.h"
+#include <linux/filter.h>
 
 struct filter; /* a built filter, ready to be loaded */
 
@@ -14,7 +15,8 @@ enum filter_way {
 };
 
 /* As sixth argument of a call that takes fewer and only reads (filter_gated), with the gate open:
- * it passes. The session's secret; to be set before the filter is built. */
+ * it passes. The session's secret; to be set before the filter is built. Neither of its halves may
+ * be all ones. */
 extern u64 filter_cookie;
 void filter_open_gate(u64 cookie);
 bool filter_gated(const struct sysrow *row);
@@ -29,9 +31,23 @@ bool filter_gated(const struct sysrow *row);
 struct filter *filter_build(enum filter_way way, int *err);
 /* True where FILTER_NOTIFY sends a notice for the row. */
 bool filter_by_notice(const struct sysrow *row);
-/* Loads it into the calling process for good: the listener's descriptor for FILTER_NOTIFY, else 0;
- * or a negative errno (-EBUSY: somebody listens to this process already). Sets no_new_privs unless
- * the process has CAP_SYS_ADMIN, so that setuid programs keep working under root. */
+/* Its program and the program's length. 0 or a negative errno. */
+int filter_program(struct filter *f, struct sock_filter program[BPF_MAXINSNS], size_t *len);
+
+/* The same, made when fuss was built (tracer/generate): one behind the other, in the order of
+ * enum filter_way; FILTER_COOKIE stands for the session's in the second. A fuss that is built for
+ * another machine has none. */
+#define FILTER_COOKIE 0x2d6b17c95ae0834cu
+struct filter_ready {
+    u32 len[2];
+    struct sock_filter program[];
+};
+bool filter_is_ready(enum filter_way way);
+
+/* Loads it (NULL: the one that is ready) into the calling process for good: the listener's
+ * descriptor for FILTER_NOTIFY, else 0; or a negative errno (-EBUSY: somebody listens to this
+ * process already). Sets no_new_privs unless the process has CAP_SYS_ADMIN, so that setuid programs
+ * keep working under root. */
 int filter_load(struct filter *f, enum filter_way way);
 void filter_free(struct filter *f);
 

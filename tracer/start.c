@@ -136,6 +136,8 @@ static int install_filter(struct filter *filter, enum filter_way way, int *liste
     if (r >= 0 || way == FILTER_TRACE)
         return r < 0 ? r : 0;
     *listener = -1;
+    if (filter_is_ready(FILTER_TRACE))
+        return filter_load(NULL, FILTER_TRACE);
     filter = filter_build(FILTER_TRACE, &err);
     return filter ? filter_load(filter, FILTER_TRACE) : err;
 }
@@ -329,19 +331,19 @@ _Noreturn static void supervisor(int front_fd, int front_pid, const struct sessi
         _exit(EXIT_FUSS);
     enum filter_way way = way_of_calls();
     shim_enable(o->shim && !o->only_ptrace);
-    if (shim_enabled() && way == FILTER_NOTIFY && getrandom(&cookie, sizeof(cookie), 0) > 0)
+    if (way == FILTER_NOTIFY && getrandom(&cookie, sizeof(cookie), 0) > 0)
         filter_open_gate(cookie & ~((u64)3 << 62) & ~(u64)1);
-    struct filter *filter = filter_build(way, &err);
-    if (!filter)
+    struct filter *filter = filter_is_ready(way) ? NULL : filter_build(way, &err);
+    if (err)
         say("cannot build the seccomp filter: %s; report it", strerror(-err));
-    if (filter && pipe2(h.go, O_CLOEXEC) == 0 && pipe2(h.told, O_CLOEXEC) == 0)
+    if (!err && pipe2(h.go, O_CLOEXEC) == 0 && pipe2(h.told, O_CLOEXEC) == 0)
         pid = fork();
     if (pid == 0) {
         close(h.go[1]);
         child(&h, filter, way, o);
     }
     if (pid < 0) {
-        if (filter)
+        if (!err)
             say("cannot start a process: %s; raise the limit, or free some memory",
                 strerror(errno));
         setup_cleanup();

@@ -12,6 +12,22 @@ ifeq ($(TRACER_ARCH),x86_64)
 TRACER_OBJ += $(OBJ)/preload/blob.o
 endif
 
+# The filters' programs, made here and now where what is built can run.
+ifeq ($(TRACER_ARCH),$(shell uname -m | sed s/aarch64/arm64/))
+TRACER_OBJ += $(OBJ)/tracer/generate/embedded.o
+endif
+
+$(BUILD)/filters: $(OBJ)/tracer/generate/filters.o $(OBJ)/tracer/filter.o $(COMMON_LIB)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lseccomp
+
+$(BUILD)/filters.bin: $(BUILD)/filters
+	$< >$@.part
+	mv $@.part $@
+
+$(OBJ)/tracer/generate/embedded.o: tracer/generate/filters.S $(BUILD)/filters.bin
+	@mkdir -p $(@D)
+	$(CC) -DFILTERS='"$(BUILD)/filters.bin"' -c $< -o $@
+
 $(BUILD)/fuss: $(TRACER_OBJ) $(COMMON_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -static $(LDFLAGS) -o $@ $(TRACER_OBJ) $(COMMON_LIB) -lseccomp -lyaml

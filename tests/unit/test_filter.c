@@ -180,12 +180,42 @@ static void test_gate(void **state)
             continue;
         bool reads =
             row->want == WANT_LOOKUP || row->want == WANT_READ || row->handler == CALL_OPENAT2;
-        assert_true(!filter_gated(row) || reads);
+        bool by_fd = row->path < 0 || (row->traits & SYS_NULL_PATH);
+        assert_true(!filter_gated(row) || reads || by_fd);
         assert_int_equal(run(HERE, nr, gated),
                          filter_gated(row) ? SECCOMP_RET_ALLOW : SECCOMP_RET_USER_NOTIF);
         assert_true(stops(run(HERE, nr, marked)));
         for (size_t i = 0; i < sizeof(near) / sizeof(near[0]); i++)
             assert_int_equal(run(HERE, nr, near[i]), SECCOMP_RET_USER_NOTIF);
+    }
+    gate_open = false;
+    filter_cookie = before;
+    teardown(state);
+    setup(state);
+}
+
+/* What was built with the cookie that stands for others is what would be built with another. */
+static void test_ready(void **state)
+{
+    static struct sock_filter ready[BPF_MAXINSNS], other[BPF_MAXINSNS];
+    static const uint64_t cookies[] = {2, 0x3b00c0de12345678, 0x3ffffffefffffffe,
+                                       0x0000000112345678};
+    const uint64_t before = filter_cookie;
+    for (size_t i = 0; i < sizeof(cookies) / sizeof(cookies[0]); i++) {
+        filter_open_gate(FILTER_COOKIE);
+        filter_free(filter);
+        filter = build(FILTER_NOTIFY);
+        assert_non_null(filter);
+        size_t len = program_len;
+        memcpy(ready, program, sizeof(ready));
+        filter_open_gate(cookies[i]);
+        put_cookie(ready, len);
+        filter_free(filter);
+        filter = build(FILTER_NOTIFY);
+        assert_non_null(filter);
+        memcpy(other, program, sizeof(other));
+        assert_int_equal(len, program_len);
+        assert_memory_equal(ready, other, len * sizeof(*ready));
     }
     gate_open = false;
     filter_cookie = before;
@@ -433,6 +463,7 @@ int main(void)
         cmocka_unit_test(test_every_number),
         cmocka_unit_test(test_notices),
         cmocka_unit_test(test_gate),
+        cmocka_unit_test(test_ready),
         cmocka_unit_test(test_foreign_abi),
         cmocka_unit_test(test_conditions),
         cmocka_unit_test(test_untraced),
