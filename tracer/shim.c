@@ -311,9 +311,9 @@ bool shim_visit(struct task *t UNUSED)
 {
     return false;
 }
-bool shim_signal(struct task *t UNUSED, int sig UNUSED)
+enum shim_signal shim_signal(struct task *t UNUSED, int sig UNUSED)
 {
-    return false;
+    return SHIM_OUTSIDE;
 }
 void shim_killed(struct task *t UNUSED) {}
 void shim_repointed(struct task *t UNUSED) {}

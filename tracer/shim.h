@@ -25,9 +25,10 @@ bool shim_visit(struct task *t);
 /* At the stop of an exec, t being what it has become: brings the shim in where that is cheap. */
 void shim_executed(struct task *t);
 /* At a signal's stop: a call under way in the shim is given up, the program will make it by the
- * site's own instruction. True where the signal was the shim's, by an address of the program's
- * that is none, and is not to be delivered. */
-bool shim_signal(struct task *t, int sig);
+ * site's own instruction; SHIM_FAULT where the signal was the shim's, by an address of the
+ * program's that is none, and is not to be delivered. */
+enum shim_signal { SHIM_OUTSIDE, SHIM_GIVEN_UP, SHIM_FAULT };
+enum shim_signal shim_signal(struct task *t, int sig);
 /* The thread ended, where it may have been anywhere: also in the shim, at a change of the union. */
 void shim_killed(struct task *t);
 /* The process's descriptors are right as far as the session's count says. */

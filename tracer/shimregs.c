@@ -114,29 +114,29 @@ static u64 slots_of(struct task *t)
     return s->slots;
 }
 
-bool shim_signal(struct task *t, int sig)
+enum shim_signal shim_signal(struct task *t, int sig)
 {
     struct user_regs_struct u;
     siginfo_t info;
     u64 base = t->mm ? t->mm->shim.base : 0;
     if (!base || ptrace(PTRACE_GETREGS, t->tid, NULL, &u) < 0)
-        return false;
+        return SHIM_OUTSIDE;
     if (shim_early_failed(t, &u, sig)) {
         ptrace(PTRACE_SETREGS, t->tid, NULL, &u);
-        return true;
+        return SHIM_FAULT;
     }
     u64 slots = slots_of(t);
     if (!slots)
-        return false;
+        return SHIM_OUTSIDE;
     bool on_slot = u.rsp > slots && u.rsp <= slots + SHIM_SLOTS * (u64)SHIM_SLOT;
     if (!on_slot && (u.rip < base || u.rip >= base + shim.head.stubs))
-        return false;
+        return SHIM_OUTSIDE;
     bool own = (sig == SIGSEGV || sig == SIGBUS) &&
                ptrace(PTRACE_GETSIGINFO, t->tid, NULL, &info) == 0 && info.si_code > 0;
     give_up(t, &u);
     ptrace(PTRACE_SETREGS, t->tid, NULL, &u);
     log_debug("%d: signal %d in the shim", t->tid, sig);
-    return own;
+    return own ? SHIM_FAULT : SHIM_GIVEN_UP;
 }
 
 #endif

@@ -259,9 +259,11 @@ static void on_stop(int tid, int status)
             trap_exit(t);
         } else {
             log_debug("%d: signal %d", tid, sig);
-            if (shim_signal(t, sig))
+            enum shim_signal in_shim = shim_signal(t, sig);
+            if (in_shim == SHIM_OUTSIDE)
+                notice_signal(t);
+            else if (in_shim == SHIM_FAULT)
                 sig = 0;
-            notice_signal(t);
             task_run(t, sig, false);
         }
         break;

@@ -59,3 +59,21 @@ chmod $M/shut 700 = ok
 stat $M/shut/in/f = ok
 EOT
 }
+
+@test "files made by the program itself, and signals, and death in the middle" {
+    is "$(probe shim_writes signals "$M" "$T/home" "$L2/d")" ok
+    rm -rf "${U:?}"/*
+    is "$(probe shim_writes killed "$M" "$T/home" "$L2/d")" ok
+}
+
+@test "a directory that becomes a symlink to a lower's own is not written through" {
+    is "$(probe shim_writes swap "$M" "$T/home" "$L2/d")" ok
+}
+
+@test "a directory outside that becomes a symlink into the union is seen at once" {
+    is "$(probe shim_writes moved "$M" "$T/home" "$L2/d")" ok
+}
+
+@test "waiting for the other end of a fifo ends by a signal, or goes on after it" {
+    is "$(probe shim_writes fifo "$M" "$T/home" "$L2/d")" ok
+}
