@@ -6,6 +6,7 @@
 #include "tracer/notify.h"
 #include "tracer/remote.h"
 #include "tracer/shimparts.h"
+#include "tracer/sitestore.h"
 #include "tracer/supervise.h"
 #include <sched.h>
 #include <stdio.h>
@@ -87,6 +88,7 @@ int shim_init(const struct session *s, void **facts)
     shim.cache = sitecache_new(SITES_BYTES);
     if (!shim.cache)
         return -ENOMEM;
+    sitestore_init(s, sitecache_wants(shim.cache));
     memcpy(&shim.shared->session, s, offsetof(struct session, text) + s->text_len);
     *facts = shim.shared->facts;
     return 0;

@@ -1,6 +1,7 @@
 #include "tracer/sitecache.h"
 
 #include "call/systab.h"
+#include "tracer/sitestore.h"
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -38,6 +39,11 @@ static void want_rows(struct site_wants *want)
             sites_want(want, row->nr);
     }
     sites_want(want, SYS_mmap);
+}
+
+const struct site_wants *sitecache_wants(const struct sitecache *c)
+{
+    return &c->want;
 }
 
 struct sitecache *sitecache_new(size_t bytes)
@@ -146,6 +152,19 @@ static unsigned make_room(struct sitecache *c, size_t bytes)
     }
 }
 
+/* Into the list, if it is worth that and fits. */
+static bool add(struct sitecache *c, struct sites *t)
+{
+    size_t bytes = sites_size(t->count);
+    if (bytes > c->limit)
+        return false;
+    unsigned i = make_room(c, bytes);
+    c->entry[i].table = t;
+    c->entry[i].asked = ++c->clock;
+    c->used += bytes;
+    return true;
+}
+
 static struct sites *known_table(const struct sitecache *c, const struct stat *st, unsigned *at)
 {
     for (unsigned i = 0; i < ENTRIES; i++) {
@@ -157,11 +176,23 @@ static struct sites *known_table(const struct sitecache *c, const struct stat *s
     return NULL;
 }
 
-size_t sitecache_cost(const struct sitecache *c, int fd)
+/* From an earlier session. */
+static bool take_stored(struct sitecache *c, const struct stat *st)
+{
+    struct sites *t = sitestore_load(st);
+    if (t && is_of(t, st) && add(c, t))
+        return true;
+    free(t);
+    return false;
+}
+
+size_t sitecache_cost(struct sitecache *c, int fd)
 {
     struct stat st;
     unsigned at;
-    return fstat(fd, &st) != 0 || known_table(c, &st, &at) ? 0 : (size_t)st.st_size;
+    return fstat(fd, &st) != 0 || known_table(c, &st, &at) || take_stored(c, &st)
+               ? 0
+               : (size_t)st.st_size;
 }
 
 const struct sites *sitecache_get(struct sitecache *c, int fd)
@@ -180,15 +211,12 @@ const struct sites *sitecache_get(struct sitecache *c, int fd)
         free(t);
         return NULL;
     }
-    size_t bytes = sites_size(t->count);
-    if (!settled(&st) || bytes > c->limit) {
+    bool keep = settled(&st);
+    if (keep)
+        sitestore_save(t);
+    if (!keep || !add(c, t)) {
         free(c->unkept);
         c->unkept = t;
-        return t;
     }
-    unsigned i = make_room(c, bytes);
-    c->entry[i].table = t;
-    c->entry[i].asked = ++c->clock;
-    c->used += bytes;
     return t;
 }

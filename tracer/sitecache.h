@@ -11,6 +11,8 @@ struct sitecache;
  * was not asked for the longest time first. */
 struct sitecache *sitecache_new(size_t bytes);
 void sitecache_free(struct sitecache *c);
+/* The numbers whose sites its tables hold. */
+const struct site_wants *sitecache_wants(const struct sitecache *c);
 
 /* The table of the file behind a readable descriptor, which need not be an image: its count is 0
  * then, as for all that cannot be patched or is too large to look at. It belongs to the cache and
@@ -19,7 +21,7 @@ void sitecache_free(struct sitecache *c);
  * A kept table is for one (device, inode, size, mtime, ctime), never for a name, and none is kept
  * of a file changed a moment ago, which could change again without a newer time. */
 /* Bytes that sitecache_get() would have to look at: 0 where the table is known. */
-size_t sitecache_cost(const struct sitecache *c, int fd);
+size_t sitecache_cost(struct sitecache *c, int fd);
 const struct sites *sitecache_get(struct sitecache *c, int fd);
 
 #endif
