@@ -36,8 +36,8 @@ static int own_fd_get(struct caller *who UNUSED, int fd)
 
 static void own_fd_put(struct caller *who UNUSED, int fd UNUSED) {}
 
-/* The kernel's text of a directory below a layer stays as it is while nothing of the union changes,
- * as far as the session goes; a change from outside is seen a moment later. Which directory it is,
+/* The kernel's text of a file below a layer stays as it is while nothing of the union changes,
+ * as far as the session goes; a change from outside is seen a moment later. Which file it is,
  * and by which mount, the kernel says each time. */
 static bool is_fresh(const struct shim_link *l, const struct statx *x, u64 changes)
 {
@@ -89,8 +89,8 @@ static long own_fd_link(struct caller *who, int fd, char *buf, size_t cap)
     x.stx_mode = 0;
     if (sys_statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO | STATX_MNT_ID, &x) < 0)
         shim_unable();
-    bool keeps = S_ISDIR(x.stx_mode) && (x.stx_mask & STATX_MNT_ID) && x.stx_ino &&
-                 shim_shared.session.guard;
+    bool keeps = (S_ISDIR(x.stx_mode) || S_ISREG(x.stx_mode)) && (x.stx_mask & STATX_MNT_ID) &&
+                 x.stx_ino && shim_shared.session.guard;
     for (unsigned i = 0; keeps && i < SHIM_LINKS; i++) {
         const struct shim_link *l = &own->memory->link[i];
         if (is_fresh(l, &x, own->changes) && l->len < cap) {

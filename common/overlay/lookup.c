@@ -126,8 +126,6 @@ static int layer_says(struct overlay *o, unsigned layer, const struct wanted *w,
 
 static void learn(struct overlay *o, u64 hash, u64 word, int say)
 {
-    if (o->only_reads)
-        return;
     if (say == SAYS_NOTHING)
         index_learn(o->index, hash, word, INDEX_ABSENT);
     else if (say == SAYS_DIR || say == SAYS_DIR_END)
@@ -271,8 +269,6 @@ static layer_set known_parents(struct overlay *o, const struct vnode *out)
             continue;
         switch (index_look(o->index, index_hash(o->index, out->path, at), &word)) {
         case INDEX_MAYBE:
-            if (o->only_reads)
-                o->unable(); /* who learns it for all */
             return 0;
         case INDEX_ABSENT:
             layers &= ~layer_bit(0);

@@ -87,7 +87,7 @@ struct overlay {
     int work_fd;              /* private directory on the upper's filesystem, -1 = read-only */
     unsigned changing;        /* depth of changes under way: changing.c */
     bool by_path;             /* holds no descriptors: layers are reached by their paths */
-    bool only_reads;       /* by_path: facts and index cannot be written to; who learns is asked */
+    bool only_reads;       /* by_path: the facts cannot be written to; who learns them is asked */
     layer_set root_layers; /* merged at the root */
     struct overlay_notes *notes;
     struct overlay_facts *facts;

@@ -458,7 +458,7 @@ static int step(struct steps *w)
 }
 
 /* Writes base/path without ".", doubled slashes or a trailing slash into place->path. False where
- * ".." occurs or it does not fit: the careful way decides. */
+ * ".." occurs, it ends in "." or does not fit: the careful way decides. */
 static bool plain_path(const char *base, const char *path, struct place *place)
 {
     const char *comp;
@@ -469,14 +469,18 @@ static bool plain_path(const char *base, const char *path, struct place *place)
         return false;
     place->len = (size_t)len;
     place->slash = false;
+    bool dot = false;
     while ((n = path_next(&path, &comp)) != 0) {
         place->slash = *path == '/';
-        if (is_dotdot(comp, n) || is_dot(comp, n) || n > COMPONENT_MAX)
+        dot = is_dot(comp, n);
+        if (dot) /* before a name it says what the name needs anyway */
+            continue;
+        if (is_dotdot(comp, n) || n > COMPONENT_MAX)
             return false;
         if (path_push(place->path, sizeof(place->path), &place->len, comp, n))
             return false;
     }
-    return true;
+    return !dot;
 }
 
 #define OUTSIDE 0xff /* no layer's number (LAYERS_MAX): tells the two apart in the table */
