@@ -161,6 +161,29 @@ static enum index_state known(struct overlay *o, const char *path, size_t len, u
     return state == INDEX_MAYBE && kept_lacks(o, path, len, *hash) ? INDEX_ABSENT : state;
 }
 
+/* Whoever only reads has an ordinary user's directories judged by the kernel, on the way that the
+ * real path takes: where that is a lower's, the parts in the upper, the first `len` bytes of the
+ * path, may be closed all the same. */
+static void search_upper(struct overlay *o, const struct vnode *out, size_t len)
+{
+    char dir[VPATH_MAX + 2], text[PATH_MAX];
+    const char *path;
+    struct stat st;
+    memcpy(dir, out->path, len);
+    str_copy(dir + len, sizeof(dir) - len, len ? "/." : ".");
+    int at = overlay_at(o, 0, dir, text, &path);
+    if (at == -ENAMETOOLONG || sys_fstatat(at, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        o->unable();
+}
+
+/* The upper is not asked about this name, but for the rights of the directories on the way. */
+static void skips_upper(struct overlay *o, const struct vnode *out)
+{
+    size_t len = (size_t)(path_last(out->path, out->len) - out->path);
+    if (o->only_reads && o->s->uid != 0)
+        search_upper(o, out, len ? len - 1 : 0);
+}
+
 /* Fills out (path and dir_layers are set) from the layers of its directory. */
 static int look_in_layers(struct overlay *o, struct vnode *out, bool safe)
 {
@@ -200,6 +223,10 @@ int overlay_lookup(struct vfs *fs, const struct vnode *dir, const char *name, si
     layer_set layers = dir->layers;
     if (!vnode_is_dir(dir))
         return -ENOTDIR;
+    /* Below it the kernel judges the rights of one layer's directory, which need not be those of
+     * the topmost one. */
+    if (o->only_reads && o->s->uid != 0 && (dir->st.st_mode & 0111) != 0111)
+        o->unable();
     if (len > NAME_MAX)
         return -ENAMETOOLONG;
     if (out != dir) {
@@ -235,21 +262,6 @@ static int descend_slow(struct vfs *fs, size_t len, struct vnode *out)
         r = overlay_lookup(fs, out, out->path + from, to - from, out);
     }
     return r;
-}
-
-/* Whoever only reads has an ordinary user's directories judged by the kernel, on the way that the
- * real path takes: where that is a lower's, the parts in the upper, the first `len` bytes of the
- * path, may be closed all the same. */
-static void search_upper(struct overlay *o, const struct vnode *out, size_t len)
-{
-    char dir[VPATH_MAX + 2], text[PATH_MAX];
-    const char *path;
-    struct stat st;
-    memcpy(dir, out->path, len);
-    str_copy(dir + len, sizeof(dir) - len, len ? "/." : ".");
-    int at = overlay_at(o, 0, dir, text, &path);
-    if (at == -ENAMETOOLONG || sys_fstatat(at, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        o->unable();
 }
 
 /* Which layers reach the directory of out->path, where the index alone can say it (with one lower
@@ -358,13 +370,14 @@ static int descend_fast(struct overlay *o, struct vnode *out)
     out->dir_layers = parents;
     out->whiteout = false;
     bool upper = parents & layer_bit(0);
-    if (o->only_reads && upper && o->s->uid != 0)
-        o->unable(); /* a layer's rights are not the union's */
     layer_set low = lowers_of(parents);
     if (!upper)
         return look_whole(o, out, lowest(low), false);
     /* The index says that the upper has the parent directory. */
-    if (!low || known(o, out->path, out->len, &hash, &word) != INDEX_ABSENT)
+    bool absent = known(o, out->path, out->len, &hash, &word) == INDEX_ABSENT;
+    if (absent)
+        skips_upper(o, out);
+    if (!low || !absent)
         return look_in_layers(o, out, true);
     int r = look_whole(o, out, lowest(low), true);
     return r == -EAGAIN ? look_in_layers(o, out, true) : r;
@@ -383,8 +396,6 @@ int overlay_descend(struct vfs *fs, const char *path, size_t len, struct vnode *
     out->len = len;
     memmove(out->path, path, len);
     out->path[len] = '\0';
-    if (o->only_reads && low && !is_single(low) && o->s->uid != 0)
-        o->unable();
     if (!low || is_single(low)) {
         int r = descend_fast(o, out);
         if (r == 0 || r == -EIO)
