@@ -3,6 +3,7 @@
 #   make test-full    the same with the whole product of backend, style, user and linkage
 #   make unit         only the unit programs
 #   make index-storm TIME=60  the upper index among processes that are killed
+#   make torture TIME=300     kills at random instants, and what is left then
 #   make e2e FILE=... only the end-to-end files whose name matches (COMBO=... one combination)
 TESTBIN := $(BUILD)/tests
 MUSL_CC ?= musl-gcc
@@ -94,4 +95,5 @@ e2e: test-programs
 
 -include tests/fuzz/fuzz.mk
 -include tests/fuzz/sites/sites.mk
+-include tests/torture/torture.mk
 -include tests/bench/bench.mk
