@@ -45,10 +45,14 @@ struct shim_own {
 /* The beginning of a slot: what its holder remembers. Whoever is made to give a call up may leave
  * it at any point, so an entry counts from its last word on. */
 #define SHIM_LINKS 8
+/* PLAIN: one part alone makes the directory, which is a lower's and the one that is open. */
+enum shim_link_kind { LINK_UNKNOWN, LINK_MIXED, LINK_PLAIN };
 struct shim_link {
     u64 ino; /* 0 = free */
     u64 dev, mount, changes;
-    u32 when, len;
+    u32 when;
+    u16 len, kind; /* enum shim_link_kind */
+    u64 dots[2];   /* of a PLAIN one: overlay_lists_plainly() */
     char text[MEMO_TEXT];
 };
 

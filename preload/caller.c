@@ -5,6 +5,9 @@
 #include "base/sys.h"
 #include "vfs/steady.h"
 #include <linux/stat.h>
+#include <sys/sysmacros.h>
+
+#define NOBODY INT32_MIN
 
 static int own_read(struct caller *who UNUSED, void *dst, u64 addr, size_t n)
 {
@@ -46,8 +49,8 @@ static bool is_fresh(const struct shim_link *l, const struct statx *x, u64 chang
            l->changes == changes && steady_now() - l->when < STEADY_TICKS;
 }
 
-static void keep(struct shim_memory *m, const struct statx *x, u64 changes, const char *text,
-                 size_t len)
+static struct shim_link *keep(struct shim_memory *m, const struct statx *x, u64 changes,
+                              const char *text, size_t len)
 {
     struct shim_link *l = &m->link[m->next++ % SHIM_LINKS];
     l->ino = 0;
@@ -56,10 +59,49 @@ static void keep(struct shim_memory *m, const struct statx *x, u64 changes, cons
     l->mount = x->stx_mnt_id;
     l->changes = changes;
     l->when = steady_now();
-    l->len = (u32)len;
+    l->len = (u16)len;
+    l->kind = LINK_UNKNOWN;
     memcpy(l->text, text, len + 1);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     l->ino = x->stx_ino;
+    return l;
+}
+
+static bool may_keep(const struct statx *x)
+{
+    return (S_ISDIR(x->stx_mode) || S_ISREG(x->stx_mode)) && (x->stx_mask & STATX_MNT_ID) &&
+           x->stx_ino && shim_shared.session.guard;
+}
+
+void shim_keep_plain(struct shim_caller *own, const struct statx *x, const char *text, size_t len)
+{
+    if (!may_keep(x) || len >= MEMO_TEXT)
+        return;
+    struct shim_link *l = keep(own->memory, x, own->changes, text, len);
+    l->dots[0] = l->dots[1] = 0;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    l->kind = LINK_PLAIN;
+}
+
+void shim_stat_of(const struct statx *x, struct stat *st)
+{
+    memset(st, 0, sizeof(*st));
+    st->st_dev = makedev(x->stx_dev_major, x->stx_dev_minor);
+    st->st_rdev = makedev(x->stx_rdev_major, x->stx_rdev_minor);
+    st->st_ino = x->stx_ino;
+    st->st_nlink = x->stx_nlink;
+    st->st_mode = x->stx_mode;
+    st->st_uid = x->stx_uid;
+    st->st_gid = x->stx_gid;
+    st->st_size = (off_t)x->stx_size;
+    st->st_blksize = (blksize_t)x->stx_blksize;
+    st->st_blocks = (blkcnt_t)x->stx_blocks;
+    st->st_atim.tv_sec = x->stx_atime.tv_sec;
+    st->st_atim.tv_nsec = x->stx_atime.tv_nsec;
+    st->st_mtim.tv_sec = x->stx_mtime.tv_sec;
+    st->st_mtim.tv_nsec = x->stx_mtime.tv_nsec;
+    st->st_ctim.tv_sec = x->stx_ctime.tv_sec;
+    st->st_ctim.tv_nsec = x->stx_ctime.tv_nsec;
 }
 
 static long read_link(int fd, char *buf, size_t cap)
@@ -81,31 +123,50 @@ static long read_link(int fd, char *buf, size_t cap)
     return n;
 }
 
+bool shim_is_dir(const struct shim_caller *own)
+{
+    return S_ISDIR(own->x.stx_mode) && may_keep(&own->x);
+}
+
+struct shim_link *shim_link_of(struct shim_caller *own, int fd)
+{
+    struct statx *x = &own->x;
+    if (own->x_fd != fd) {
+        x->stx_mode = 0;
+        if (sys_statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, x) < 0)
+            shim_unable();
+        own->x_fd = fd;
+    }
+    for (unsigned i = 0; i < SHIM_LINKS && may_keep(x); i++) {
+        if (is_fresh(&own->memory->link[i], x, own->changes))
+            return &own->memory->link[i];
+    }
+    return NULL;
+}
+
 static long own_fd_link(struct caller *who, int fd, char *buf, size_t cap)
 {
     struct shim_caller *own = (struct shim_caller *)who;
+    const struct shim_link *l = shim_link_of(own, fd);
     const char *rest;
-    struct statx x;
-    x.stx_mode = 0;
-    if (sys_statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO | STATX_MNT_ID, &x) < 0)
-        shim_unable();
-    bool keeps = (S_ISDIR(x.stx_mode) || S_ISREG(x.stx_mode)) && (x.stx_mask & STATX_MNT_ID) &&
-                 x.stx_ino && shim_shared.session.guard;
-    for (unsigned i = 0; keeps && i < SHIM_LINKS; i++) {
-        const struct shim_link *l = &own->memory->link[i];
-        if (is_fresh(l, &x, own->changes) && l->len < cap) {
-            memcpy(buf, l->text, l->len + 1);
-            return l->len;
-        }
+    if (l && l->len < cap) {
+        memcpy(buf, l->text, l->len + 1);
+        return l->len;
     }
     long n = read_link(fd, buf, cap);
-    if (keeps && n < MEMO_TEXT && session_layer_of(&shim_shared.session, buf, &rest) >= 0)
-        keep(own->memory, &x, own->changes, buf, (size_t)n);
+    if (may_keep(&own->x) && n < MEMO_TEXT &&
+        session_layer_of(&shim_shared.session, buf, &rest) >= 0)
+        keep(own->memory, &own->x, own->changes, buf, (size_t)n);
     return n;
 }
 
-static int own_fd_stat(struct caller *who UNUSED, int fd, struct stat *st)
+static int own_fd_stat(struct caller *who, int fd, struct stat *st)
 {
+    struct shim_caller *own = (struct shim_caller *)who;
+    if (own->x_fd == fd) {
+        shim_stat_of(&own->x, st);
+        return 0;
+    }
     return fd == AT_FDCWD ? sys_fstatat(AT_FDCWD, "", st, AT_EMPTY_PATH) : sys_fstat(fd, st);
 }
 
@@ -126,6 +187,7 @@ void shim_caller(struct shim_caller *own, struct shim_memory *memory, u64 change
     struct caller *who = &own->who;
     own->memory = memory;
     own->changes = changes;
+    own->x_fd = NOBODY;
     who->ops.read = own_read;
     who->ops.write = own_write;
     who->ops.read_str = own_read_str;

@@ -45,9 +45,16 @@ static long sift(const struct overlay *o, u8 *buf, long n, const u64 dots[2])
 
 /* Where c's directory is open at the part of the union's that the kernel can list: 1; outside: 0;
  * else -1. */
-static int is_plain(struct shim_own *own, struct call *c, u64 dots[2])
+static int is_plain(struct shim_own *own, struct shim_caller *who, struct call *c, u64 dots[2])
 {
     struct place *p = &c->place;
+    const struct shim_link *l =
+        own->overlay.notes->raw_dirs ? NULL : shim_plain_link(who, c, c->fd);
+    if (l) {
+        dots[0] = l->dots[0];
+        dots[1] = l->dots[1];
+        return 1;
+    }
     if (walk_fd(c->view, c->who, c->fd, p) < 0)
         return -1;
     if (!p->in_union)
@@ -57,7 +64,7 @@ static int is_plain(struct shim_own *own, struct call *c, u64 dots[2])
     return overlay_lists_plainly(&own->overlay, &p->node, dots) ? 1 : -1;
 }
 
-bool shim_list(struct shim_saved *saved, struct call *c, u64 changes)
+bool shim_list(struct shim_saved *saved, struct shim_caller *who, struct call *c)
 {
     struct shim_own *own = &shim_own;
     const u64 *now = &own->overlay.facts->changes;
@@ -66,7 +73,7 @@ bool shim_list(struct shim_saved *saved, struct call *c, u64 changes)
     s64 pos = c->fd < 0 ? -EBADF : sys_lseek(c->fd, 0, SEEK_CUR);
     if (pos < 0 || (pos > 0 && !dirs_kernel_pos(c->view->fs, pos)))
         return false;
-    int plain = is_plain(own, c, dots);
+    int plain = is_plain(own, who, c, dots);
     if (plain < 0)
         return false;
     u8 *buf = (u8 *)c->arg[1];
@@ -77,7 +84,7 @@ bool shim_list(struct shim_saved *saved, struct call *c, u64 changes)
     long n = shim_gate(SYS_getdents64, c->fd, (long)buf, (long)(u32)c->arg[2], 0, 0);
     long left = n > 0 && plain ? sift(&own->overlay, buf, n, dots) : n;
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (left < 0 || (n > 0 && !left) || __atomic_load_n(now, __ATOMIC_ACQUIRE) != changes) {
+    if (left < 0 || (n > 0 && !left) || __atomic_load_n(now, __ATOMIC_ACQUIRE) != who->changes) {
         shim_gate(SYS_lseek, c->fd, pos, SEEK_SET, 0, 0);
         return false;
     }

@@ -6,8 +6,6 @@
 #include "base/sys.h"
 #include "call/call.h"
 
-enum { RESULT, LEAVE, PASS, LAST }; /* as entry.S reads it */
-
 /* The only system calls made in here: they read, and need no descriptor. */
 long shim_sys(long nr, long a, long b, long c, long d, long e, long f UNUSED)
 {
@@ -18,6 +16,7 @@ long shim_sys(long nr, long a, long b, long c, long d, long e, long f UNUSED)
     case SYS_readlinkat:
     case SYS_getxattr:
     case SYS_lgetxattr:
+    case SYS_fgetxattr:
     case SYS_llistxattr:
     case SYS_lseek:
         return shim_gate(nr, a, b, c, d, e);
@@ -107,13 +106,9 @@ static bool may_tell(const struct call *c)
            (c->result == -EINVAL && c->row->handler == CALL_READLINK);
 }
 
-#define OPEN_FLAGS  (O_CLOEXEC | O_NOFOLLOW | O_DIRECTORY | O_NONBLOCK | O_NOCTTY | LARGE_FILE)
-#define WRITE_FLAGS (O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND)
-#define LARGE_FILE  0100000 /* O_LARGEFILE, which is 0 in this architecture's headers */
-
 /* The kernel opens it as the call's last step. */
-static int open_last(struct shim_saved *saved, struct shim_memory *memory, u64 flags,
-                     const char *path)
+int shim_open_last(struct shim_saved *saved, struct shim_memory *memory, u64 flags,
+                   const char *path)
 {
     memset(&memory->how, 0, sizeof(memory->how));
     memory->how.flags = (flags & (OPEN_FLAGS | WRITE_FLAGS)) | LARGE_FILE;
@@ -132,8 +127,8 @@ static int open_in_union(struct shim_saved *saved, struct shim_memory *memory, c
     if (!c->open_here || c->nblobs != 1 || !c->place.in_union)
         return LEAVE;
     if (!c->pending.active)
-        return open_last(saved, memory, c->open_flags, c->real);
-    open_last(saved, memory, c->open_flags | O_CREAT | O_EXCL, c->real);
+        return shim_open_last(saved, memory, c->open_flags, c->real);
+    shim_open_last(saved, memory, c->open_flags | O_CREAT | O_EXCL, c->real);
     memory->how.mode = c->arg[c->row->flags + 1] & 07777;
     saved->touch = c->pending.node_hash;
     if (!saved->touch)
@@ -156,7 +151,7 @@ static int open_outside(struct shim_saved *saved, struct shim_memory *memory, co
         p->removed || p->slash || p->magic_fd >= 0 || p->last != LAST_NAME)
         return LEAVE;
     if (p->exists)
-        return open_last(saved, memory, c->arg[c->row->flags], p->path);
+        return shim_open_last(saved, memory, c->arg[c->row->flags], p->path);
     saved->result = -ENOENT;
     return RESULT;
 }
@@ -196,9 +191,12 @@ int shim_handle(struct shim_saved *saved)
         return LEAVE; /* of a rare kind */
     if (shim_changes(row) && !is_by_fd(row, &c))
         return LEAVE;
-    call_begin(&c);
     if (row->handler == CALL_GETDENTS)
-        return shim_list(saved, &c, changes) ? RESULT : LEAVE;
+        return shim_list(saved, &who, &c) ? RESULT : LEAVE;
+    int near = shim_near(saved, &who, &c);
+    if (near != SHIM_GO_ON)
+        return stands(facts, changes) ? near : LEAVE;
+    call_begin(&c);
     call_dispatch(&c);
     if (!stands(facts, changes))
         return LEAVE;

@@ -4,6 +4,7 @@
 #define FUSS_PRELOAD_SHIM_INSIDE_H
 
 #include "shim_image.h"
+#include <linux/stat.h>
 
 #define HIDDEN __attribute__((visibility("hidden")))
 
@@ -22,16 +23,40 @@ struct shim_caller {
     struct caller who; /* first */
     struct shim_memory *memory;
     u64 changes;
+    int x_fd; /* whose the answer below is */
+    struct statx x;
 };
 HIDDEN void shim_caller(struct shim_caller *who, struct shim_memory *memory, u64 changes);
+
+/* The entry of what `fd` is open on (AT_FDCWD: the working directory), where it is remembered. */
+HIDDEN struct shim_link *shim_link_of(struct shim_caller *who, int fd);
+/* What shim_link_of() was asked about last is a directory that may be remembered. */
+HIDDEN bool shim_is_dir(const struct shim_caller *who);
+/* Remembers the directory x, which is a lower's alone and whose parent is, by its real path. */
+HIDDEN void shim_keep_plain(struct shim_caller *who, const struct statx *x, const char *text,
+                            size_t len);
+HIDDEN void shim_stat_of(const struct statx *x, struct stat *st);
 
 static inline struct shim_memory *shim_memory_of(const struct shim_saved *saved)
 {
     return (struct shim_memory *)((u64)saved + SHIM_SAVED - SHIM_SLOT);
 }
+enum { RESULT, LEAVE, PASS, LAST, SHIM_GO_ON }; /* as entry.S reads it, but for the last */
+
 struct call;
+#define OPEN_FLAGS  (O_CLOEXEC | O_NOFOLLOW | O_DIRECTORY | O_NONBLOCK | O_NOCTTY | LARGE_FILE)
+#define WRITE_FLAGS (O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND)
+#define LARGE_FILE  0100000 /* O_LARGEFILE, which is 0 in this architecture's headers */
+
+/* The call's end: the kernel opens `path`. LAST. */
+HIDDEN int shim_open_last(struct shim_saved *saved, struct shim_memory *memory, u64 flags,
+                          const char *path);
+/* near.c: RESULT, LAST, or SHIM_GO_ON where the engine has to look. */
+HIDDEN int shim_near(struct shim_saved *saved, struct shim_caller *who, struct call *c);
+/* near.c: the entry of the directory `fd`, where it is PLAIN; else NULL. */
+HIDDEN struct shim_link *shim_plain_link(struct shim_caller *who, struct call *c, int fd);
 /* list.c: true with the result in *saved; else the call is the supervisor's. */
-HIDDEN bool shim_list(struct shim_saved *saved, struct call *c, u64 changes);
+HIDDEN bool shim_list(struct shim_saved *saved, struct shim_caller *who, struct call *c);
 /* What entry.S calls: see there for the results. */
 HIDDEN int shim_handle(struct shim_saved *saved);
 /* The last call was made, and went well. */

@@ -169,7 +169,15 @@ bool overlay_has_origin(struct overlay *o, int fd)
 
 void overlay_show_identity(struct overlay *o, int fd, struct stat *st)
 {
-    char path[SYS_FD_PATH];
+    char path[SYS_FD_PATH], name[MARK_MAX];
+    struct origin_mark mark;
+    if (o->by_path && S_ISREG(st->st_mode)) { /* open for more than its place, mostly: shorter */
+        overlay_mark_name(o, "fuss.origin", name, sizeof(name));
+        if (sys_fgetxattr(fd, name, &mark, sizeof(mark)) == -ENODATA) {
+            in_table(o, st);
+            return;
+        }
+    }
     if (find_origin(o, sys_fd_path(path, fd), true, st) && S_ISDIR(st->st_mode))
         st->st_nlink = 1;
 }

@@ -263,7 +263,10 @@ int overlay_open_closed(struct overlay *o, int fd, int flags);
 /* -- readdir.c, reverse.c ------------------------------------------------------------------------
  */
 int overlay_list(struct vfs *fs, const struct vnode *dir, struct listing *out);
-/* True where the directory has one part only, which the kernel lists as the union shows it, but for
+/* True where the directory has one part only, and what is in it shows as it is there but for
+ * markers. */
+bool overlay_is_plain(struct overlay *o, const struct vnode *dir);
+/* True where such a directory is one that the kernel lists as the union shows it, but for
  * reserved names and for types that need a look (a device may be a whiteout). dots: the numbers of
  * "." and "..", 0 = the kernel's own. */
 bool overlay_lists_plainly(struct overlay *o, const struct vnode *dir, u64 dots[2]);

@@ -237,6 +237,12 @@ static int shows_itself(struct overlay *o, const struct vnode *dir)
     return n == -ENODATA || n == -EOPNOTSUPP;
 }
 
+bool overlay_is_plain(struct overlay *o, const struct vnode *dir)
+{
+    return vnode_is_dir(dir) && dir->layers == layer_bit(dir->top) &&
+           !overlay_is_mixed(o, dir->top, dir->path) && !has_masks(o->s, dir->top, dir->path);
+}
+
 bool overlay_lists_plainly(struct overlay *o, const struct vnode *dir, u64 dots[2])
 {
     struct vnode up;
@@ -244,8 +250,7 @@ bool overlay_lists_plainly(struct overlay *o, const struct vnode *dir, u64 dots[
     unsigned layer = dir->top;
     layer_set lows = dir->dir_layers & ~layer_bit(0);
     dots[0] = dots[1] = 0;
-    if (!vnode_is_dir(dir) || !dir->len || dir->layers != layer_bit(layer) ||
-        overlay_is_mixed(o, layer, dir->path) || has_masks(o->s, layer, dir->path))
+    if (!dir->len || !overlay_is_plain(o, dir))
         return false;
     if (layer == 0) {
         if (shows_itself(o, dir) != 1 || overlay_getattr(&o->vfs, dir, &st) < 0)

@@ -4,6 +4,8 @@ load ../lib/fuss
 
 fixture() {
     mk "$L2/f" 12345 && mk "$L2/d/f" 12345 && ln -s f "$L2/link"
+    mk "$L2/near/five" 12345 && mk "$L2/near/empty" && mk "$L2/near/deeper/three" 123
+    mk "$L2/near/only/two" 12 && ln -s five "$L2/near/to_five" && wh "$L2" near/gone
     for i in $(seq 0 39); do mk "$L2/low$i" lower; done
     # It takes notices, which are there from Linux 6.6 on.
     if [ "$E2E_BACKEND" = hybrid ] && [ "$(uname -m)" = x86_64 ] &&
@@ -37,9 +39,13 @@ fixture() {
     is "$(probe shim_inside ids "$M")" ok
 }
 
+@test "names just below open directories" {
+    is "$(probe shim_inside near "$M")" ok
+}
+
 @test "one lower alone: the same" {
     LOWER=$L2
-    for mode in signals threads changes; do is "$(probe shim_inside "$mode" "$M")" ok; done
+    for mode in near signals threads changes; do is "$(probe shim_inside "$mode" "$M")" ok; done
 }
 
 # bats test_tags=user
