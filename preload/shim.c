@@ -35,6 +35,13 @@ static bool is_by_fd(const struct sysrow *row, const struct call *c)
     return row->path < 0 || ((row->traits & SYS_NULL_PATH) && !c->arg[row->path]);
 }
 
+/* A signal may come between what is set by descriptor and its result, and it is set once more:
+ * not what must not be there yet. */
+static bool is_said_once(const struct call *c)
+{
+    return c->row->handler == CALL_SETXATTR && c->arg[4];
+}
+
 static bool serves(const struct sysrow *row)
 {
     switch ((enum call_handler)row->handler) {
@@ -124,7 +131,7 @@ int shim_open_last(struct shim_saved *saved, struct shim_memory *memory, u64 fla
 
 static int open_in_union(struct shim_saved *saved, struct shim_memory *memory, const struct call *c)
 {
-    if (!c->open_here || c->nblobs != 1 || !c->place.in_union)
+    if (!c->open_here || c->nblobs != 1)
         return LEAVE;
     if (!c->pending.active)
         return shim_open_last(saved, memory, c->open_flags, c->real);
@@ -143,15 +150,20 @@ void shim_done(struct shim_saved *saved)
         overlay_touch(&shim_own.overlay, saved->touch);
 }
 
-/* By the path without links that the walk has found. */
+/* By the path without links that the walk has found: a link that has come there since leads
+ * nowhere. */
 static int open_outside(struct shim_saved *saved, struct shim_memory *memory, const struct call *c)
 {
     const struct place *p = &c->place;
-    if ((c->arg[c->row->flags] & WRITE_FLAGS) || c->by_fd || p->in_union || p->host_error ||
-        p->removed || p->slash || p->magic_fd >= 0 || p->last != LAST_NAME)
+    u64 flags = c->arg[c->row->flags];
+    if (c->by_fd || p->in_union || p->crossed || p->host_error || p->removed || p->slash ||
+        p->magic_fd >= 0 || p->last != LAST_NAME)
         return LEAVE;
-    if (p->exists)
-        return shim_open_last(saved, memory, c->arg[c->row->flags], p->path);
+    if (p->exists || (flags & O_CREAT)) {
+        int last = shim_open_last(saved, memory, flags, p->path);
+        memory->how.mode = flags & O_CREAT ? c->arg[c->row->flags + 1] & 07777 : 0;
+        return last;
+    }
     saved->result = -ENOENT;
     return RESULT;
 }
@@ -189,7 +201,7 @@ int shim_handle(struct shim_saved *saved)
     c.arg[5] = saved->r9;
     if (row->handler == CALL_OPEN && ((u32)c.arg[row->flags] & ~(u32)(OPEN_FLAGS | WRITE_FLAGS)))
         return LEAVE; /* of a rare kind */
-    if (shim_changes(row) && !is_by_fd(row, &c))
+    if (shim_changes(row) && (!is_by_fd(row, &c) || is_said_once(&c)))
         return LEAVE;
     if (row->handler == CALL_GETDENTS)
         return shim_list(saved, &who, &c) ? RESULT : LEAVE;
@@ -200,10 +212,11 @@ int shim_handle(struct shim_saved *saved)
     call_dispatch(&c);
     if (!stands(facts, changes))
         return LEAVE;
-    if (c.action == CALL_REWRITE && row->handler == CALL_OPEN)
-        return open_in_union(saved, memory, &c);
+    if (row->handler == CALL_OPEN && (c.action == CALL_REWRITE || c.action == CALL_PASS))
+        return c.action == CALL_REWRITE && c.place.in_union ? open_in_union(saved, memory, &c)
+                                                            : open_outside(saved, memory, &c);
     if (c.action == CALL_PASS)
-        return row->handler == CALL_OPEN ? open_outside(saved, memory, &c) : PASS;
+        return PASS;
     if (c.action != CALL_DONE || !may_tell(&c))
         return LEAVE;
     saved->result = c.result;

@@ -76,6 +76,22 @@ EOT
     is "$(probe shim_writes swap "$M" "$T/home" "$L2/d")" ok
 }
 
+@test "what a program makes by itself is there for all, also where it was known to be missing" {
+    is "$(probe shim_writes seen "$M" "$T/home" "$L2/d")" ok
+}
+
+@test "of several that make one name, one wins" {
+    is "$(probe shim_writes rivals "$M" "$T/home" "$L2/d")" ok
+}
+
+@test "an attribute is set once, whatever signals come" {
+    is "$(probe shim_writes attributes "$M" "$T/home" "$L2/d")" ok
+}
+
+@test "files outside are made and written as ever" {
+    is "$(probe shim_writes beyond "$M" "$T/home" "$L2/d")" ok
+}
+
 @test "a directory outside that becomes a symlink into the union is seen at once" {
     is "$(probe shim_writes moved "$M" "$T/home" "$L2/d")" ok
 }

@@ -3,7 +3,9 @@
  * lower's own path, has too; OUTSIDE is a directory outside the union. Prints "ok". */
 #include "probe.h"
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/time.h>
+#include <sys/xattr.h>
 
 static const char *dir, *outside, *lower;
 static volatile sig_atomic_t alarms, made;
@@ -210,13 +212,138 @@ static void fifo(void)
     }
 }
 
+static bool is_there(const char *name)
+{
+    struct stat st;
+    return stat(name, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* What everybody knew to be missing is there for everybody from then on. */
+static void seen(void)
+{
+    char name[64], c;
+    struct stat st;
+    int there[2], status;
+    CHECK(pipe(there) == 0 && mkdir("out", 0700) == 0);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        for (int i = 0; i < 300; i++) {
+            if (read(there[0], &c, 1) != 1)
+                _exit(1);
+            snprintf(name, sizeof(name), "out/s%d", i);
+            if (!is_there(name) || access(name, R_OK) || truncate(name, 3) || chmod(name, 0640) ||
+                mkdir(name, 0700) == 0 || errno != EEXIST)
+                _exit(2);
+        }
+        _exit(0);
+    }
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof(name), "out/s%d", i);
+        for (int k = 0; k < 3; k++) {
+            CHECK(unlink(name) == -1 && errno == ENOENT); /* the supervisor's */
+            CHECK(stat(name, &st) == -1 && errno == ENOENT);
+        }
+        CHECK(make_one(name) && write(there[1], "", 1) == 1);
+        CHECK(open(name, O_CREAT | O_EXCL | O_WRONLY, 0600) == -1 && errno == EEXIST);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid);
+    if (status)
+        fail("the child ended with 0x%x", (unsigned)status);
+    CHECK(rename("out/s1", "out/t1") == 0 && !is_there("out/s1") && is_there("out/t1"));
+    CHECK(rmdir("out") == -1 && errno == ENOTEMPTY);
+    CHECK(open("out/t1/x", O_CREAT | O_WRONLY, 0600) == -1 && errno == ENOTDIR);
+    CHECK(stat("out/t1/x", &st) == -1 && errno == ENOTDIR);
+    CHECK(unlink("out/t1") == 0 && !is_there("out/t1") && make_one("out/t1"));
+}
+
+/* Several make the same names: each has one that wins. */
+static void rivals(void)
+{
+    int *won = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    char name[64];
+    int status;
+    CHECK(won != MAP_FAILED);
+    for (int p = 0; p < 3; p++) {
+        pid_t pid = fork();
+        CHECK(pid >= 0);
+        for (int i = 0; pid == 0 && i < 1000; i++) {
+            snprintf(name, sizeof(name), "r%d", i);
+            int fd = open(name, O_CREAT | O_EXCL | O_WRONLY, 0600);
+            if (fd >= 0)
+                __atomic_add_fetch(&won[i], 1, __ATOMIC_SEQ_CST);
+            else if (errno != EEXIST)
+                _exit(1);
+            if (!is_there(name))
+                _exit(2);
+            if (fd >= 0)
+                close(fd);
+        }
+        if (pid == 0)
+            _exit(0);
+    }
+    for (int p = 0; p < 3; p++)
+        CHECK(wait(&status) > 0 && status == 0);
+    for (int i = 0; i < 1000; i++)
+        CHECK(won[i] == 1);
+}
+
+/* An attribute that must not be there yet is not set twice, whatever signals come. */
+static void attributes(void)
+{
+    struct sigaction sa = {.sa_handler = ignore};
+    char name[64];
+    int fd = open("attributed", O_CREAT | O_EXCL | O_WRONLY, 0600);
+    CHECK(fd >= 0);
+    if (fsetxattr(fd, "user.first", "1", 1, 0) < 0) {
+        CHECK(errno == EOPNOTSUPP);
+        return;
+    }
+    CHECK(sigaction(SIGALRM, &sa, NULL) == 0);
+    timer(100);
+    for (int i = 0; i < 20000; i++) {
+        snprintf(name, sizeof(name), "user.n%d", i % 8);
+        if (fsetxattr(fd, name, "12", 2, XATTR_CREATE))
+            fail("%d: %s", i, probe_errno(errno));
+        if (fremovexattr(fd, name))
+            fail("%d: removed: %s", i, probe_errno(errno));
+    }
+    timer(0);
+    close(fd);
+}
+
+/* Files outside of the union: as without one. */
+static void beyond(void)
+{
+    char file[4096], other[4096];
+    struct stat st;
+    snprintf(other, sizeof(other), "%s/out", outside);
+    CHECK(mkdir(other, 0700) == 0);
+    snprintf(file, sizeof(file), "%s/out/f", outside);
+    snprintf(other, sizeof(other), "%s/out/link", outside);
+    umask(022);
+    CHECK(symlink("f", other) == 0);
+    int fd = open(other, O_CREAT | O_WRONLY | O_APPEND, 0666); /* what the link names */
+    CHECK(fd >= 0 && write(fd, "12345", 5) == 5 && close(fd) == 0);
+    CHECK(stat(file, &st) == 0 && st.st_size == 5 && (st.st_mode & 07777) == 0644);
+    CHECK(open(file, O_CREAT | O_EXCL | O_WRONLY, 0600) == -1 && errno == EEXIST);
+    CHECK(open(other, O_CREAT | O_EXCL | O_WRONLY, 0600) == -1 && errno == EEXIST);
+    CHECK(open(other, O_WRONLY | O_NOFOLLOW) == -1 && errno == ELOOP);
+    fd = open(other, O_RDWR | O_TRUNC);
+    CHECK(fd >= 0 && fstat(fd, &st) == 0 && st.st_size == 0 && close(fd) == 0);
+    fd = open("/dev/null", O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    CHECK(fd >= 0 && write(fd, "x", 1) == 1 && close(fd) == 0);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*fn)(void);
     } modes[] = {
-        {"signals", signals}, {"killed", killed}, {"swap", swap}, {"moved", moved}, {"fifo", fifo}};
+        {"signals", signals}, {"killed", killed}, {"swap", swap},     {"moved", moved},
+        {"fifo", fifo},       {"seen", seen},     {"rivals", rivals}, {"attributes", attributes},
+        {"beyond", beyond}};
     if (argc != 5)
         fail("usage: shim_writes MODE DIR OUTSIDE LOWER");
     dir = argv[2];
