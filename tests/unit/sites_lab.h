@@ -3,6 +3,7 @@
 #define FUSS_TESTS_SITES_LAB_H
 
 #include "tracer/sitecache.c"
+#include "tracer/sitestore.c"
 
 #include <elf.h>
 #include <setjmp.h>

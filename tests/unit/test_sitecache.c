@@ -1,6 +1,5 @@
 /* The supervisor's cache of site tables. */
 #include "sites_lab.h"
-#include "tracer/sitestore.c"
 
 static int temporary(const void *bytes, size_t n)
 {
