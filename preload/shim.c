@@ -54,6 +54,8 @@ static bool serves(const struct sysrow *row)
         return row->path >= 0;
     case CALL_OPEN:
         return row->flags >= 0;
+    case CALL_GETCWD:
+        return true;
     case CALL_GETDENTS:
         return !(row->traits & SYS_OLD_STRUCT);
     default:

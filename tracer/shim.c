@@ -109,11 +109,11 @@ bool shim_serves(long nr)
         return false;
     if (row->handler == CALL_OPEN)
         return row->flags >= 0;
-    return filter_gated(row) &&
-           (row->handler == CALL_GETDENTS || row->handler == CALL_STAT ||
-            row->handler == CALL_STATX || row->handler == CALL_ACCESS ||
-            row->handler == CALL_READLINK || (row->handler == CALL_GETXATTR && row->path >= 0) ||
-            (shim_changes(row) && row->dirfd >= 0));
+    return filter_gated(row) && (row->handler == CALL_GETDENTS || row->handler == CALL_GETCWD ||
+                                 row->handler == CALL_STAT || row->handler == CALL_STATX ||
+                                 row->handler == CALL_ACCESS || row->handler == CALL_READLINK ||
+                                 (row->handler == CALL_GETXATTR && row->path >= 0) ||
+                                 (shim_changes(row) && row->dirfd >= 0));
 }
 
 static bool is_seen(const struct shim_state *s, u64 ip)

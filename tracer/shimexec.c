@@ -49,11 +49,6 @@ static u64 page_offset(const struct stub_page *p)
     return shim.head.own + (u64)(p - pages) * SHIM_PAGE;
 }
 
-static u64 address_of(const struct site *site, const struct mapping *m)
-{
-    return m->start + (site->offset - m->offset);
-}
-
 static struct stub_page *make_page(const struct sites *sites, const struct mapping *m, u64 base)
 {
     struct stub_page *p = &pages[npages];
@@ -67,7 +62,7 @@ static struct stub_page *make_page(const struct sites *sites, const struct mappi
         const struct site *site = &sites->site[i];
         if (shim_wants(site, m))
             used += shim_make_stub(text + (size_t)used * SHIM_STUB, at + (u64)used * SHIM_STUB,
-                                   site, address_of(site, m), base + shim.head.entry);
+                                   site, shim_site_at(site, m), base + shim.head.entry);
     }
     if (pwrite(shim.fd, text, SHIM_PAGE, (off_t)page_offset(p)) != SHIM_PAGE)
         return NULL;
@@ -128,24 +123,33 @@ static void fill(struct shim_early *e, u64 base, u64 entry, const struct stub_pa
     add_map(e, base + index, shim.head.own - index, PROT_READ | PROT_WRITE, MAP_SHARED, index);
 }
 
-/* The sites of the image that is in the stub page, led to it or (undo) made as they were. */
-static void patch_all(struct task *t, const struct sites *sites, const struct mapping *m, bool undo)
+/* The sites of the image that have stubs in its page, led to them or (undo) made as they were. */
+static void patch(struct task *t, const struct sites *sites, const struct mapping *m, bool undo)
 {
     struct shim_state *s = &t->mm->shim;
-    u64 at = s->base + shim.head.stubs;
-    for (u32 i = 0; i < sites->count; i++) {
-        const struct site *site = &sites->site[i];
-        if (!shim_wants(site, m))
+    const struct site *site[SHIM_STUBS];
+    u8 step[SHIM_STUBS];
+    unsigned n = 0, used = 0;
+    for (u32 i = 0; i < sites->count && used + 2 <= SHIM_STUBS; i++) {
+        if (!shim_wants(&sites->site[i], m))
             continue;
-        unsigned n = site->kind == SITE_MOV ? 1 : 2;
-        if (s->nstubs + 2 > SHIM_STUBS)
-            break;
-        if (undo)
-            remote_poke(t, address_of(site, m), site->old, site->length);
-        else
-            shim_patch(t, site, address_of(site, m), at + (u64)s->nstubs * SHIM_STUB);
-        s->nstubs += n;
+        step[n] = sites->site[i].kind == SITE_MOV ? 1 : 2;
+        used += step[n];
+        site[n++] = &sites->site[i];
     }
+    u64 stubs = s->base + shim.head.stubs;
+    for (unsigned at = 0, many; at < n; at += many) {
+        many = n - at < 64 ? n - at : 64;
+        if (undo) {
+            for (unsigned i = at; i < at + many; i++)
+                remote_poke(t, shim_site_at(site[i], m), site[i]->old, site[i]->length);
+        } else {
+            shim_patch_all(t, m, site + at, many, stubs, step + at);
+        }
+        for (unsigned i = at; i < at + many; i++)
+            stubs += (u64)step[i] * SHIM_STUB;
+    }
+    s->nstubs = used;
 }
 
 /* -- which programs ----------------------------------------------------------------------- */
@@ -240,7 +244,7 @@ void shim_executed(struct task *t)
     s->entry = u.rip;
     s->stale = early.stale;
     s->stubs = base + shim.head.stubs;
-    patch_all(t, sites, &m, false);
+    patch(t, sites, &m, false);
     s->seen[s->nseen].start = m.start;
     s->seen[s->nseen++].end = m.end + 1;
     u.rip = cave;
@@ -260,12 +264,11 @@ bool shim_early_failed(struct task *t, struct user_regs_struct *u, int sig)
     log_debug("%d: could not map the shim", t->tid);
     const struct sites *sites =
         shim_mapping(t, s->entry, &m) ? shim_sites_of(&m, true, &later) : NULL;
-    s->nstubs = 0;
     if (!sites) {
         kill(t->proc->tgid, SIGKILL); /* its sites lead nowhere */
         return true;
     }
-    patch_all(t, sites, &m, true);
+    patch(t, sites, &m, true);
     u64 sp = u->rsp, entry = s->entry;
     u->rax = u->rbx = u->rcx = u->rdx = u->rsi = u->rdi = u->rbp = 0;
     u->r8 = u->r9 = u->r10 = u->r11 = u->r12 = u->r13 = u->r14 = u->r15 = 0;

@@ -51,8 +51,15 @@ bool shim_wants(const struct site *site, const struct mapping *m);
 /* Writes the stub of a site at `vaddr` as it runs at `at`; how many SHIM_STUB it takes. */
 unsigned shim_make_stub(u8 stub[2 * SHIM_STUB], u64 at, const struct site *site, u64 vaddr,
                         u64 entry);
-/* Makes the site lead to its stub. False where it stays as it is. */
-bool shim_patch(struct task *t, const struct site *site, u64 vaddr, u64 stub_at);
+static inline u64 shim_site_at(const struct site *site, const struct mapping *m)
+{
+    return m->start + (site->offset - m->offset);
+}
+
+/* Makes n sites (64 at most) of the mapping, where memory holds them as the table says, lead to
+ * their stubs: the first is at `stubs`, each takes step[i] SHIM_STUB. How many were. */
+unsigned shim_patch_all(struct task *t, const struct mapping *m, const struct site *const *site,
+                        unsigned n, u64 stubs, const u8 *step);
 /* Makes the sites of the image that holds `ip` lead into the shim. */
 void shim_rewrite_image(struct visit *v, u64 ip);
 

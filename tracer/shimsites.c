@@ -7,11 +7,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* Finding the sites of an image takes as long as answering one notice for so many of its bytes; it
  * is done when as much has been spent on notices. */
 #define NOTICE_BYTES 3200
+#define BATCH        64         /* sites at a time */
 #define NEAR         0x70000000 /* bytes a jump may go, with room to spare */
 
 #if defined(__x86_64__)
@@ -147,24 +149,42 @@ unsigned shim_make_stub(u8 stub[2 * SHIM_STUB], u64 at, const struct site *site,
     return n;
 }
 
-bool shim_patch(struct task *t, const struct site *site, u64 vaddr, u64 stub_at)
+static void lead(struct task *t, const struct site *site, u64 vaddr, u64 stub_at)
 {
-    u8 now[SITE_BYTES], jump[SITE_BYTES] = {0xe9};
-    if (remote_read(t, now, vaddr, site->length) || memcmp(now, site->old, site->length) != 0)
-        return false;
+    u8 jump[SITE_BYTES] = {0xe9};
     memset(put32(jump + 1, (s64)(stub_at - (vaddr + 5))), 0xcc, sizeof(jump) - 5);
-    return remote_poke(t, vaddr, jump, site->length) == 0;
+    remote_poke(t, vaddr, jump, site->length);
 }
 
-/* Stubs used for the site: 0 = it stays as it is. */
-static unsigned patch(struct task *t, const struct site *site, u64 vaddr, u64 stub_at)
+/* Which of the sites memory still holds as the table says; all read by one call. */
+static void compare(struct task *t, const struct mapping *m, const struct site *const *site,
+                    unsigned n, bool *same)
 {
-    u8 stub[2 * SHIM_STUB];
-    unsigned n = shim_make_stub(stub, stub_at, site, vaddr, t->mm->shim.base + shim.head.entry);
-    if (remote_poke(t, stub_at, stub, (size_t)n * SHIM_STUB) ||
-        !shim_patch(t, site, vaddr, stub_at))
-        return 0;
-    return n;
+    u8 now[BATCH][SITE_BYTES];
+    struct iovec local[BATCH] = {0}, remote[BATCH] = {0};
+    size_t bytes = 0;
+    for (unsigned i = 0; i < n; i++) {
+        local[i] = (struct iovec){now[i], site[i]->length};
+        remote[i] = (struct iovec){(void *)shim_site_at(site[i], m), site[i]->length};
+        bytes += site[i]->length;
+    }
+    bool read = process_vm_readv(t->tid, local, n, remote, n, 0) == (ssize_t)bytes;
+    for (unsigned i = 0; i < n; i++)
+        same[i] = read && memcmp(now[i], site[i]->old, site[i]->length) == 0;
+}
+
+unsigned shim_patch_all(struct task *t, const struct mapping *m, const struct site *const *site,
+                        unsigned n, u64 stubs, const u8 *step)
+{
+    bool same[BATCH];
+    unsigned done = 0;
+    compare(t, m, site, n, same);
+    for (unsigned i = 0; i < n; stubs += (u64)step[i++] * SHIM_STUB) {
+        if (same[i])
+            lead(t, site[i], shim_site_at(site[i], m), stubs);
+        done += same[i];
+    }
+    return done;
 }
 
 /* With a handler of its own the program may have been interrupted anywhere: between the
@@ -205,6 +225,31 @@ static bool stubs_near(struct visit *v, u64 vaddr, const struct mapping *m)
     return true;
 }
 
+/* False where no room for stubs is near. */
+static bool rewrite(struct visit *v, const struct mapping *m, const struct site *const *site,
+                    unsigned n, unsigned *done)
+{
+    struct shim_state *s = &v->t->mm->shim;
+    u8 stubs[2 * BATCH * SHIM_STUB], step[BATCH];
+    for (unsigned at = 0, next; at < n; at = next) {
+        if (!stubs_near(v, shim_site_at(site[at], m), m))
+            return false;
+        u64 from = s->stubs + (u64)s->nstubs * SHIM_STUB;
+        unsigned used = 0;
+        for (next = at; next < n && s->nstubs + used + 2 <= SHIM_STUBS; next++) {
+            step[next] = (u8)shim_make_stub(stubs + (size_t)used * SHIM_STUB,
+                                            from + (u64)used * SHIM_STUB, site[next],
+                                            shim_site_at(site[next], m), s->base + shim.head.entry);
+            used += step[next];
+        }
+        s->nstubs += used;
+        if (remote_poke(v->t, from, stubs, (size_t)used * SHIM_STUB))
+            return false;
+        *done += shim_patch_all(v->t, m, site + at, next - at, from, step + at);
+    }
+    return true;
+}
+
 void shim_rewrite_image(struct visit *v, u64 ip)
 {
     struct task *t = v->t;
@@ -228,16 +273,15 @@ void shim_rewrite_image(struct visit *v, u64 ip)
         return;
     }
     bool tails = sites && !has_handlers(t);
-    for (u32 i = 0; sites && i < sites->count && !v->gone; i++) {
-        const struct site *site = &sites->site[i];
-        u64 vaddr = m.start + (site->offset - m.offset);
-        if ((site->kind != SITE_MOV && !tails) || !shim_wants(site, &m))
-            continue;
-        if (!stubs_near(v, vaddr, &m))
+    for (u32 i = 0; sites && i < sites->count && !v->gone;) {
+        const struct site *batch[BATCH];
+        unsigned n = 0;
+        for (; i < sites->count && n < BATCH; i++) {
+            if ((sites->site[i].kind == SITE_MOV || tails) && shim_wants(&sites->site[i], &m))
+                batch[n++] = &sites->site[i];
+        }
+        if (n && !rewrite(v, &m, batch, n, &done))
             break;
-        unsigned n = patch(t, site, vaddr, s->stubs + (u64)s->nstubs * SHIM_STUB);
-        s->nstubs += n;
-        done += n != 0;
     }
     v->rewritten |= done != 0;
     log_debug("%d: %u sites rewritten in %s", t->tid, done, m.path);
