@@ -263,7 +263,7 @@ int overlay_lower_opaque(struct overlay *o, unsigned layer, const char *dir, con
     int r = overlay_is_opaque(o, layer, rel);
     if (r == 0)
         r = overlay_has_wh(o, layer, dir, path_last(rel, str_len(rel)));
-    if (r >= 0)
+    if (r >= 0 && !o->only_reads)
         __atomic_store_n(e, tag | (r != 0), __ATOMIC_RELEASE);
     return r;
 }

@@ -94,13 +94,19 @@ static void random_layers(void **state UNUSED)
     }
 }
 
-static void small_tree(struct twin *t)
+static void tree(struct twin *t, unsigned lowers)
 {
-    twin_make(t, 1, 1, false);
-    twin_dir(t, 1, "d", false, false);
+    twin_make(t, 1, lowers, false);
+    for (unsigned i = 1; i <= lowers; i++)
+        twin_dir(t, i, "d", false, false);
     put_file(twin_path(t, 1, "d/f").k, "lower");
     must(symlink("target", twin_path(t, 1, "d/link").k), "symlink");
     twin_start(t, "k", STYLE_CHARDEV);
+}
+
+static void small_tree(struct twin *t)
+{
+    tree(t, 1);
 }
 
 /* What the supervisor changes, the reader sees at once, with the identity it had before. */
@@ -200,15 +206,15 @@ static void believed_for_a_moment(void **state UNUSED)
     unshare_it(&t, memory);
 }
 
-/* A reader that cannot write: it asks for what nobody has learned yet, and changes nothing. */
+/* A reader that cannot write facts: it asks for those that nobody has learned yet. */
 static void reads_alone(void **state UNUSED)
 {
     struct twin t;
     struct vnode n;
-    small_tree(&t);
+    tree(&t, 2); /* whether d of the first hides d of the second is such a fact */
     void *memory = share(&t);
     reader->only_reads = true;
-    size_t rest = overlay_shared_size() - sizeof(struct overlay_notes);
+    size_t rest = overlay_shared_index() - sizeof(struct overlay_notes);
     must(mprotect((u8 *)memory + sizeof(struct overlay_notes), rest, PROT_READ), "mprotect");
     assert_int_equal(overlay_descend(&reader->vfs, "d/f", 3, &n), 0);
     assert_true(asked > 0);
