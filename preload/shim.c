@@ -133,7 +133,7 @@ int shim_open_last(struct shim_saved *saved, struct shim_memory *memory, u64 fla
 
 static int open_in_union(struct shim_saved *saved, struct shim_memory *memory, const struct call *c)
 {
-    if (!c->open_here || c->nblobs != 1)
+    if (!c->open_here || c->nblobs > 2)
         return LEAVE;
     if (!c->pending.active)
         return shim_open_last(saved, memory, c->open_flags, c->real);

@@ -81,7 +81,7 @@ struct task {
     bool noticed;      /* it came by one */
     bool shim_visit;   /* the next ptrace stop of the call is shim_visit()'s */
     int shim_fd;       /* the shim's file in the program, until then; 0 = none, else + 1 */
-    bool passed;       /* the kernel was told to run the last call itself */
+    bool passed;       /* the kernel was told to run the last call itself, which may wait still */
     enum { RETRACE_NONE, RETRACE_ASKED, RETRACE_MARKED } retrace; /* notice.c */
     int pidfd; /* PIDFD_THREAD of this thread, -1 = not opened */
 

@@ -117,6 +117,7 @@ static void rewrite(struct task *t)
         return;
     }
     t->state = TASK_IN_CALL;
+    t->passed = true;
     task_run(t, 0, true);
 }
 
@@ -167,6 +168,7 @@ static void decide(struct task *t)
         t->attempts = 0;
         if (log_level >= LOG_INTERCEPT)
             log_call(t, c, "pass", false, 0);
+        t->passed = true;
         serve_over(t);
         task_run(t, 0, true);
         break;
@@ -190,8 +192,7 @@ void trap_seccomp(struct task *t)
         return;
     notice_retraced(t, &now);
     t->regs = now;
-    t->noticed = false;
-    t->passed = true;
+    t->noticed = t->passed = false;
     placement_seen(t);
     if (t->comm[0] && exec_name(t)) {
         if (!t->has_status)
@@ -245,9 +246,9 @@ void trap_exit(struct task *t)
     }
     nr = c->new_nr;
     memcpy(arg, c->new_arg, sizeof(arg));
-    bool want = c->settle || nr != t->regs.nr || log_level >= LOG_INTERCEPT;
-    if (want && regs_result(t->tid, &result))
+    if (regs_result(t->tid, &result))
         return;
+    t->passed = regs_restarts(result);
     c->result = result;
     if (c->settle)
         serve_settle(t, result);

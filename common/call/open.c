@@ -5,6 +5,16 @@
 
 #define MAX_ATTEMPTS 8
 #define TMPFILE_BIT  (O_TMPFILE & ~O_DIRECTORY)
+/* What openat2 takes, and openat ignores the rest of; and what openat adds, O_LARGEFILE, which is 0
+ * in these architectures' headers. */
+#define KNOWN_FLAGS                                                                                \
+    (O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC |          \
+     O_ASYNC | O_DIRECT | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_TMPFILE)
+#if defined(__x86_64__)
+#define KERNEL_LARGEFILE 0100000
+#else
+#define KERNEL_LARGEFILE 0400000
+#endif
 
 static bool wants_write(u64 flags)
 {
@@ -33,6 +43,7 @@ static unsigned walk_flags_of(u64 flags, u64 resolve)
  * it cannot wait and does nothing to the program, so the backend may do it. */
 static void open_real(struct call *c, const char *real, u64 flags, bool here)
 {
+    const char *rel;
     call_rewrite_path(c, c->row->path, real);
     c->open_here = here;
     c->open_flags = flags;
@@ -44,6 +55,18 @@ static void open_real(struct call *c, const char *real, u64 flags, bool here)
         c->blob[c->nblobs++] =
             (struct call_blob){.arg = 2, .bytes = &c->how, .len = sizeof(c->how)};
         c->new_arg[3] = sizeof(c->how);
+    } else if (wants_write(flags) && session_layer_of(c->view->session, real, &rel) >= 0) {
+        /* A directory on the way may become a symlink into a lower until the program runs it. */
+        u64 mode = c->arg[c->row->aux];
+        c->how.flags = (flags & KNOWN_FLAGS) | KERNEL_LARGEFILE;
+        c->how.mode = flags & (O_CREAT | TMPFILE_BIT) ? mode & 07777 : 0;
+        c->how.resolve = RESOLVE_NO_SYMLINKS;
+        c->new_nr = SYS_openat2;
+        c->new_arg[0] = (u64)AT_FDCWD;
+        c->new_arg[3] = sizeof(c->how);
+        c->blob[c->nblobs - 1].arg = 1;
+        c->blob[c->nblobs++] =
+            (struct call_blob){.arg = 2, .bytes = &c->how, .len = sizeof(c->how)};
     } else if (c->row->flags >= 0) {
         c->new_arg[c->row->flags] = flags;
     } else if (!(flags & O_CREAT)) {
@@ -464,7 +487,9 @@ void call_open_settle(struct call *c, long result)
             return;
         }
     }
-    /* The object moved between the walk and the program's own call. */
+    /* The object moved between the walk and the program's own call, or what leads to it. */
+    if (result == -ELOOP && c->new_nr == SYS_openat2 && c->attempts < MAX_ATTEMPTS)
+        c->restart = true;
     if ((result == -ENXIO || (result == -ENOENT && (flags & O_CREAT))) &&
         c->attempts < MAX_ATTEMPTS && S_ISREG(c->place.node.st.st_mode) && c->place.exists)
         c->restart = true;

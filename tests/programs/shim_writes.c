@@ -57,7 +57,7 @@ static void signals(void)
     for (int round = 0; round < 2; round++) {
         struct sigaction sa = {.sa_handler = on_alarm, .sa_flags = round ? SA_RESTART : 0};
         CHECK(sigaction(SIGALRM, &sa, NULL) == 0);
-        timer(200);
+        timer(1000);
         for (int i = 0; i < 800; i++) {
             snprintf(name, sizeof(name), "n%d.%d", round, i);
             if (!make_one(name))
