@@ -147,7 +147,7 @@ static void signals(void)
 {
     struct sigaction sa = {.sa_handler = on_alarm};
     CHECK(sigaction(SIGALRM, &sa, NULL) == 0);
-    timer(150);
+    timer(500);
     for (int i = 0; i < 6; i++)
         whole(i & 1 ? "many" : "deep/many");
     CHECK(alarms > 20);
