@@ -36,7 +36,8 @@ struct shim_own {
     u64 slots; /* address of the first, a multiple of SHIM_SLOT */
     u64 off;   /* not 0: every call is the supervisor's */
     u64 stale; /* overlay_facts.stale as far as this process's descriptors are right */
-    u64 ready; /* the shim's: the overlay below is set up */
+    u64 shared; /* not 0: others have its descriptors too */
+    u64 ready;  /* the shim's: the overlay below is set up */
     u64 steady[STEADY_ENTRIES];
     struct overlay overlay;
     struct view view;
@@ -49,7 +50,7 @@ struct shim_own {
 enum shim_link_kind { LINK_UNKNOWN, LINK_MIXED, LINK_PLAIN };
 struct shim_link {
     u64 ino; /* 0 = free */
-    u64 dev, mount, changes;
+    u64 dev, mount, changes, renamed;
     u32 when;
     u16 len, kind; /* enum shim_link_kind */
     u64 dots[2];   /* of a PLAIN one: overlay_lists_plainly() */
@@ -62,6 +63,7 @@ struct shim_memory {
     struct shim_link link[SHIM_LINKS];
     struct open_how how; /* of the open that ends a call */
     char path[PATH_MAX];
+    struct plan plan;
 };
 
 /* The end of a slot holds what the program's registers were. */
@@ -84,6 +86,14 @@ static inline bool shim_changes(const struct sysrow *row)
 {
     return row->nargs < 6 && (row->handler == CALL_CHMOD || row->handler == CALL_CHOWN ||
                               row->handler == CALL_UTIMES || row->handler == CALL_SETXATTR);
+}
+
+/* What is done to names; by the shim where it is alone with its descriptors. */
+static inline bool shim_renames(const struct sysrow *row)
+{
+    return row->nargs < 6 && !(row->traits & SYS_REMOVEDIR) &&
+           (row->handler == CALL_MKDIR || row->handler == CALL_SYMLINK ||
+            row->handler == CALL_UNLINK || row->handler == CALL_RENAME);
 }
 
 /* At the very beginning of the text; offsets from there. */

@@ -41,23 +41,28 @@ static void own_fd_put(struct caller *who UNUSED, int fd UNUSED) {}
 
 /* The kernel's text of a file below a layer stays as it is while nothing of the union changes,
  * as far as the session goes; a change from outside is seen a moment later. Which file it is,
- * and by which mount, the kernel says each time. */
-static bool is_fresh(const struct shim_link *l, const struct statx *x, u64 changes)
+ * and by which mount, the kernel says each time. What programs do by themselves moves no directory,
+ * but may give a file's number to another. */
+static bool is_fresh(const struct shim_link *l, const struct shim_caller *own)
 {
+    const struct statx *x = &own->x;
     u64 dev = (u64)x->stx_dev_major << 32 | x->stx_dev_minor;
     return l->ino == x->stx_ino && l->dev == dev && l->mount == x->stx_mnt_id &&
-           l->changes == changes && steady_now() - l->when < STEADY_TICKS;
+           l->changes == own->changes && (l->renamed == own->renamed || S_ISDIR(x->stx_mode)) &&
+           steady_now() - l->when < STEADY_TICKS;
 }
 
-static struct shim_link *keep(struct shim_memory *m, const struct statx *x, u64 changes,
-                              const char *text, size_t len)
+static struct shim_link *keep(struct shim_caller *own, const struct statx *x, const char *text,
+                              size_t len)
 {
+    struct shim_memory *m = own->memory;
     struct shim_link *l = &m->link[m->next++ % SHIM_LINKS];
     l->ino = 0;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     l->dev = (u64)x->stx_dev_major << 32 | x->stx_dev_minor;
     l->mount = x->stx_mnt_id;
-    l->changes = changes;
+    l->changes = own->changes;
+    l->renamed = own->renamed;
     l->when = steady_now();
     l->len = (u16)len;
     l->kind = LINK_UNKNOWN;
@@ -77,7 +82,7 @@ void shim_keep_plain(struct shim_caller *own, const struct statx *x, const char 
 {
     if (!may_keep(x) || len >= MEMO_TEXT)
         return;
-    struct shim_link *l = keep(own->memory, x, own->changes, text, len);
+    struct shim_link *l = keep(own, x, text, len);
     l->dots[0] = l->dots[1] = 0;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     l->kind = LINK_PLAIN;
@@ -138,7 +143,7 @@ struct shim_link *shim_link_of(struct shim_caller *own, int fd)
         own->x_fd = fd;
     }
     for (unsigned i = 0; i < SHIM_LINKS && may_keep(x); i++) {
-        if (is_fresh(&own->memory->link[i], x, own->changes))
+        if (is_fresh(&own->memory->link[i], own))
             return &own->memory->link[i];
     }
     return NULL;
@@ -156,7 +161,7 @@ static long own_fd_link(struct caller *who, int fd, char *buf, size_t cap)
     long n = read_link(fd, buf, cap);
     if (may_keep(&own->x) && n < MEMO_TEXT &&
         session_layer_of(&shim_shared.session, buf, &rest) >= 0)
-        keep(own->memory, &own->x, own->changes, buf, (size_t)n);
+        keep(own, &own->x, buf, (size_t)n);
     return n;
 }
 
@@ -187,6 +192,7 @@ void shim_caller(struct shim_caller *own, struct shim_memory *memory, u64 change
     struct caller *who = &own->who;
     own->memory = memory;
     own->changes = changes;
+    own->renamed = __atomic_load_n(&shim_own.overlay.notes->renamed, __ATOMIC_ACQUIRE);
     own->x_fd = NOBODY;
     who->ops.read = own_read;
     who->ops.write = own_write;

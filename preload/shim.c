@@ -1,12 +1,12 @@
 /* From a rewritten site to the engine and back: which calls are done here, and what makes one the
  * supervisor's after all. Nothing is changed and nothing opened before the result is known, so that
- * a call can be given up at any instruction. */
+ * a call can be given up at any instruction (but see names.c). */
 #include "preload/shim_inside.h"
 #include "base/str.h"
 #include "base/sys.h"
 #include "call/call.h"
 
-/* The only system calls made in here: they read, and need no descriptor. */
+/* The only system calls made while nothing is decided: they read, and need no descriptor. */
 long shim_sys(long nr, long a, long b, long c, long d, long e, long f UNUSED)
 {
     switch (nr) {
@@ -59,7 +59,8 @@ static bool serves(const struct sysrow *row)
     case CALL_GETDENTS:
         return !(row->traits & SYS_OLD_STRUCT);
     default:
-        return shim_changes(row);
+        return shim_changes(row) ||
+               (shim_renames(row) && !__atomic_load_n(&shim_own.shared, __ATOMIC_ACQUIRE));
     }
 }
 
@@ -71,13 +72,13 @@ static void fill_changing(struct vfs_ops *ops)
     ops->list = unable;
     ops->grab = unable;
     ops->copy_up = overlay_copied_up;
-    ops->mkdir = unable;
+    ops->mkdir = overlay_plan_mkdir;
     ops->mknod = unable;
-    ops->symlink = unable;
+    ops->symlink = overlay_plan_symlink;
     ops->link = unable;
-    ops->unlink = unable;
+    ops->unlink = overlay_plan_unlink;
     ops->rmdir = unable;
-    ops->rename = unable;
+    ops->rename = overlay_plan_rename;
     ops->create_begin = overlay_create_alone;
     ops->create_end = unable;
 }
@@ -99,7 +100,7 @@ static void set_up(struct shim_own *own)
 }
 
 /* What has come out may be told: nothing changed meanwhile. */
-static bool stands(const struct overlay_facts *facts, u64 changes)
+bool shim_stands(const struct overlay_facts *facts, u64 changes)
 {
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return __atomic_load_n(&facts->changes, __ATOMIC_ACQUIRE) == changes;
@@ -111,6 +112,8 @@ static bool may_tell(const struct call *c)
         return true;
     if (c->row->handler == CALL_GETXATTR)
         return c->result == -ENODATA || c->result == -ERANGE || c->result == -EOPNOTSUPP;
+    if (c->result == -EEXIST)
+        return c->row->handler == CALL_MKDIR;
     return (c->result == -EACCES && c->row->handler == CALL_ACCESS) ||
            (c->result == -EINVAL && c->row->handler == CALL_READLINK);
 }
@@ -188,6 +191,7 @@ int shim_handle(struct shim_saved *saved)
     if ((changes & 1) || __atomic_load_n(&facts->stale, __ATOMIC_ACQUIRE) != own->stale)
         return LEAVE;
     shim_caller(&who, memory, changes);
+    who.who.plan = &memory->plan;
     view = own->view;
     view.memo = &memory->memo;
     c.view = &view;
@@ -209,18 +213,20 @@ int shim_handle(struct shim_saved *saved)
         return shim_list(saved, &who, &c) ? RESULT : LEAVE;
     int near = shim_near(saved, &who, &c);
     if (near != SHIM_GO_ON)
-        return stands(facts, changes) ? near : LEAVE;
+        return shim_stands(facts, changes) ? near : LEAVE;
     call_begin(&c);
     call_dispatch(&c);
-    if (!stands(facts, changes))
+    if (!shim_stands(facts, changes))
         return LEAVE;
     if (row->handler == CALL_OPEN && (c.action == CALL_REWRITE || c.action == CALL_PASS))
         return c.action == CALL_REWRITE && c.place.in_union ? open_in_union(saved, memory, &c)
                                                             : open_outside(saved, memory, &c);
     if (c.action == CALL_PASS)
-        return PASS;
+        return shim_renames(row) ? LEAVE : PASS;
     if (c.action != CALL_DONE || !may_tell(&c))
         return LEAVE;
+    if (shim_renames(row) && c.result == 0)
+        return shim_rename(saved, memory, changes);
     saved->result = c.result;
     return RESULT;
 }

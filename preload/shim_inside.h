@@ -22,7 +22,7 @@ HIDDEN long shim_sys(long nr, long a, long b, long c, long d, long e, long f);
 struct shim_caller {
     struct caller who; /* first */
     struct shim_memory *memory;
-    u64 changes;
+    u64 changes, renamed;
     int x_fd; /* whose the answer below is */
     struct statx x;
 };
@@ -55,6 +55,10 @@ HIDDEN int shim_open_last(struct shim_saved *saved, struct shim_memory *memory, 
 HIDDEN int shim_near(struct shim_saved *saved, struct shim_caller *who, struct call *c);
 /* near.c: the entry of the directory `fd`, where it is PLAIN; else NULL. */
 HIDDEN struct shim_link *shim_plain_link(struct shim_caller *who, struct call *c, int fd);
+/* names.c: does what *memory's plan says, where nothing changed since. RESULT or LEAVE. */
+HIDDEN int shim_rename(struct shim_saved *saved, struct shim_memory *memory, u64 changes);
+/* True where nothing of the union changed since `changes` was read from it. */
+HIDDEN bool shim_stands(const struct overlay_facts *facts, u64 changes);
 /* list.c: true with the result in *saved; else the call is the supervisor's. */
 HIDDEN bool shim_list(struct shim_saved *saved, struct shim_caller *who, struct call *c);
 /* What entry.S calls: see there for the results. */

@@ -100,6 +100,13 @@ bool filter_gated(const struct sysrow *row)
     case CALL_UTIMES:
     case CALL_SETXATTR:
         return row->path < 0 || (row->traits & SYS_NULL_PATH);
+    case CALL_MKDIR: /* in a directory of the upper that is held open */
+    case CALL_SYMLINK:
+    case CALL_LINK:
+    case CALL_UNLINK:
+    case CALL_RENAME:
+        return row->nr == SYS_mkdirat || row->nr == SYS_symlinkat || row->nr == SYS_linkat ||
+               row->nr == SYS_unlinkat || row->nr == SYS_renameat2;
     default:
         return false;
     }

@@ -109,6 +109,8 @@ bool shim_serves(long nr)
         return false;
     if (row->handler == CALL_OPEN)
         return row->flags >= 0;
+    if (shim_renames(row))
+        return true;
     return filter_gated(row) && (row->handler == CALL_GETDENTS || row->handler == CALL_GETCWD ||
                                  row->handler == CALL_STAT || row->handler == CALL_STATX ||
                                  row->handler == CALL_ACCESS || row->handler == CALL_READLINK ||
@@ -266,13 +268,18 @@ void shim_killed(struct task *t)
         overlay_touch_all(sup.overlay);
 }
 
+/* A word of the process's struct shim_own says yes from now on. */
+static void poke_own(struct task *t, size_t word)
+{
+    const u64 yes = 1;
+    if (t->mm && t->mm->shim.base)
+        remote_poke(t, t->mm->shim.base + shim.head.own + word, &yes, sizeof(yes));
+}
+
 void shim_off(struct task *t)
 {
-    const u64 off = 1;
-    struct shim_state *s = &t->mm->shim;
     t->proc->shim_off = true;
-    if (s->base)
-        remote_poke(t, s->base + shim.head.own + offsetof(struct shim_own, off), &off, sizeof(off));
+    poke_own(t, offsetof(struct shim_own, off));
 }
 
 void shim_cloned(struct task *parent, struct task *child)
@@ -281,14 +288,20 @@ void shim_cloned(struct task *parent, struct task *child)
     struct user_regs_struct u;
     u64 flags = 0;
     child->proc->shim_off |= parent->proc->shim_off;
-    if (shim.fd < 0 || child->proc->shim_off || child->proc == parent->proc)
+    if (shim.fd < 0 || child->proc->shim_off)
         return;
+    if (child->proc == parent->proc) {
+        poke_own(parent, offsetof(struct shim_own, shared));
+        return;
+    }
     bool known = ptrace(PTRACE_GETREGS, parent->tid, NULL, &u) == 0;
     if (known && u.orig_rax == SYS_clone)
         flags = u.rdi;
     else if (known && u.orig_rax == SYS_clone3)
         known = remote_read(parent, &flags, u.rdi, sizeof(flags)) == 0;
-    if (!known || (flags & elsewhere))
+    if (flags & CLONE_FILES)
+        shim_off(parent); /* alone with its descriptors, it may hold one that it did not open */
+    if (!known || (flags & (elsewhere | CLONE_FILES)))
         shim_off(child);
 }
 

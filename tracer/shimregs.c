@@ -119,7 +119,8 @@ enum shim_signal shim_signal(struct task *t, int sig)
     struct user_regs_struct u;
     siginfo_t info;
     u64 base = t->mm ? t->mm->shim.base : 0;
-    if (!base || ptrace(PTRACE_GETREGS, t->tid, NULL, &u) < 0)
+    /* SIGSTOP, which no mask keeps out, runs nothing: the call goes on after it. */
+    if (!base || sig == SIGSTOP || ptrace(PTRACE_GETREGS, t->tid, NULL, &u) < 0)
         return SHIM_OUTSIDE;
     if (shim_early_failed(t, &u, sig)) {
         ptrace(PTRACE_SETREGS, t->tid, NULL, &u);

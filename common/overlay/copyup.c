@@ -217,6 +217,16 @@ static int copy_dir(struct overlay *o, int dir, const char *name, const struct v
     return r;
 }
 
+/* A program took the name away meanwhile, by a whiteout of its own making (alone.c): it looks for
+ * the copy after that, as this does for the whiteout after the copy. */
+static bool lost_name(struct overlay *o, int dir, const char *name)
+{
+    char wh[NAME_MAX + 1];
+    struct stat st;
+    return overlay_wh_names(o) && overlay_wh_name(wh, sizeof(wh), name) == 0 &&
+           sys_fstatat(dir, wh, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 int copy_up_into(struct overlay *o, int dir, struct vnode *node, u64 size_hint)
 {
     const char *name = path_last(node->path, node->len);
@@ -229,6 +239,10 @@ int copy_up_into(struct overlay *o, int dir, struct vnode *node, u64 size_hint)
         r = copy_file(o, dir, name, node, size_hint);
     else
         r = copy_special(o, dir, name, node);
+    if (r == 0 && !S_ISDIR(node->st.st_mode) && lost_name(o, dir, name)) {
+        sys_unlinkat(dir, name, 0);
+        r = -ENOENT;
+    }
     change_touch(o, node->path, node->len);
     o->made_dir = r == 0;
     if (r < 0 && r != -EEXIST)
@@ -236,6 +250,8 @@ int copy_up_into(struct overlay *o, int dir, struct vnode *node, u64 size_hint)
     r = sys_fstatat(dir, name, &node->st, AT_SYMLINK_NOFOLLOW);
     if (r == -EACCES)
         r = overlay_stat_in(o, 0, node->path, &node->st);
+    if (r == 0 && is_whiteout_stat(&node->st))
+        r = -ENOENT;
     if (r < 0)
         return r;
     node->top = 0;

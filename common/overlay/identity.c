@@ -348,6 +348,13 @@ void overlay_drop_origin(struct overlay *o, const struct stat *up)
     origin_changing(o);
 }
 
+bool overlay_is_noted(struct overlay *o, const struct stat *up)
+{
+    u64 began = origin_reading(o);
+    bool noted = slot_of(o, up->st_dev, up->st_ino, false) != NULL;
+    return noted || !origin_read(o, began);
+}
+
 static u64 *hash_word(u64 *words, const struct stat *low, u64 *bit)
 {
     u64 h = (low->st_ino ^ low->st_dev << 7) * 0x9e3779b97f4a7c15u >> 40;

@@ -15,6 +15,7 @@
 #define WORK_NAME   ".wh..fuss.work"
 #define WH_PREFIX   ".wh."
 #define OPAQUE_NAME ".wh..wh..opq"
+#define MARK_NAME   "whiteout" /* in work */
 
 #define ORIGINS_MAX     4096 /* session table of upper inodes that stand for a lower one */
 #define RELOCATIONS_MAX 1024
@@ -63,6 +64,7 @@ struct remains {
 struct overlay_notes {
     u64 opened[COPIED_BITS / 64]; /* by hash: lower files that were opened for reading */
     bool raw_dirs;                /* a layer's directory was opened by its own path */
+    u64 renamed; /* moves before a program takes a name of a file of the upper away by itself */
 } __attribute__((aligned(4096)));
 
 /* What every process of the session may know of the layers; lies in memory that they share, with
@@ -76,6 +78,7 @@ struct overlay_facts {
     u64 stale;                    /* counts copy-ups of files that had been opened */
     u64 moves;                    /* see struct view */
     u64 listings;                 /* vfs.listings */
+    u64 marked;                   /* not 0: UPPER/WORK_NAME/MARK_NAME is what whiteouts link to */
     u64 origin_changes;           /* odd while the table below is being changed */
     struct origin_entry origin[ORIGINS_MAX];
 };
@@ -145,6 +148,13 @@ void overlay_attach(struct overlay *o, const struct session *s, void *memory, vo
 int overlay_create_alone(struct vfs *fs, struct caller *who, struct vnode *node, bool tmpfile,
                          struct vfs_pending *pending, char *real, size_t cap);
 int overlay_copied_up(struct vfs *fs, struct caller *who, struct vnode *node, u64 size_hint);
+/* Those of names: what is to be done goes to who->plan; an error, or 0 with the plan made. */
+int overlay_plan_mkdir(struct vfs *fs, struct caller *who, struct vnode *node, u32 mode);
+int overlay_plan_symlink(struct vfs *fs, struct caller *who, struct vnode *node,
+                         const char *target);
+int overlay_plan_unlink(struct vfs *fs, struct caller *who, struct vnode *node);
+int overlay_plan_rename(struct vfs *fs, struct caller *who, struct vnode *from, struct vnode *to,
+                        unsigned flags);
 void overlay_touch(struct overlay *o, u64 hash);
 /* Whoever may have been killed between the two calls of overlay_touch() is made up for. */
 void overlay_touch_all(struct overlay *o);
@@ -241,6 +251,8 @@ bool overlay_has_origin(struct overlay *o, int fd);
  * origin xattr where the object can carry one (before its final chmod), else the session table. The
  * copy of a file with more names is marked too, but shows its own identity. */
 int overlay_set_origin(struct overlay *o, int fd, const struct stat *up, const struct stat *low);
+/* True where the session's table has a word about the upper object with real stat `up`, or had. */
+bool overlay_is_noted(struct overlay *o, const struct stat *up);
 /* Notes that a lower file was opened for reading. */
 void overlay_note_opened(struct vfs *fs, const struct stat *low);
 bool overlay_was_opened(struct overlay *o, const struct stat *low);
@@ -299,7 +311,7 @@ int overlay_copy_up_tree(struct overlay *o, struct caller *who, struct vnode *di
 /* The name of a fresh temporary in work. */
 void overlay_temp_name(struct overlay *o, char *buf, size_t cap);
 /* Leaves a whiteout for name in the upper directory dir_fd; where victim is set, an existing upper
- * non-directory of that name is replaced by it in one step. */
+ * non-directory of that name is replaced by it in one step, else -ENOENT where there is one. */
 int overlay_put_whiteout(struct overlay *o, int dir_fd, const char *name, bool victim);
 /* Takes the whiteout for name away (0/0 device or .wh. file); no error where there is none. */
 int overlay_take_whiteout(struct overlay *o, int dir_fd, const char *name);

@@ -31,23 +31,45 @@ int overlay_wh_name(char *buf, size_t cap, const char *name)
     return 0;
 }
 
-/* An empty file of that name with mode 0644: 1 made, 0 there already. */
-static int make_marker(int dir, const char *name)
+/* A new object of the kind that stands for a whiteout: an empty file with mode 0644, or a device. */
+static int make_object(struct overlay *o, int dir, const char *name)
 {
     char path[SYS_FD_PATH];
     struct stat st;
+    if (o->s->style == STYLE_CHARDEV)
+        return sys_mknodat(dir, name, S_IFCHR, 0);
     int r = sys_mknodat(dir, name, S_IFREG | 0644, 0);
-    if (r < 0)
-        return r == -EEXIST ? 0 : r;
     /* Neither the umask nor a default ACL of the directory has a say. */
-    if (sys_fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_mode == (S_IFREG | 0644))
-        return 1;
+    if (r < 0 || sys_fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        st.st_mode == (S_IFREG | 0644))
+        return r;
     int fd = sys_openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
     if (fd >= 0) {
         sys_fchmodat(AT_FDCWD, sys_fd_path(path, fd), 0644);
         sys_close(fd);
     }
-    return 1;
+    return 0;
+}
+
+/* The one in work that the others are links to, as many as it takes: a link is cheaper than a file.
+ * Programs find it beside the upper's directories where work is one of them (alone.c). */
+static int renew_mark(struct overlay *o)
+{
+    const char *rest;
+    sys_unlinkat(o->work_fd, MARK_NAME, 0);
+    int r = make_object(o, o->work_fd, MARK_NAME);
+    o->facts->marked =
+        r == 0 && path_below(session_text(o->s, o->s->work), session_layer_path(o->s, 0), &rest) &&
+        str_eq(rest, WORK_NAME);
+    return r;
+}
+
+static int make_marker(struct overlay *o, int dir, const char *name)
+{
+    int r = sys_linkat(o->work_fd, MARK_NAME, dir, name, 0);
+    if ((r == -ENOENT || r == -EMLINK) && renew_mark(o) == 0)
+        r = sys_linkat(o->work_fd, MARK_NAME, dir, name, 0);
+    return r == 0 || r == -EEXIST ? r : make_object(o, dir, name);
 }
 
 int overlay_put_prefix(struct overlay *o, int dir, const char *name)
@@ -59,15 +81,15 @@ int overlay_put_prefix(struct overlay *o, int dir, const char *name)
         r = hold_dir(o, dir, false, &held);
     if (r < 0)
         return r;
-    r = make_marker(dir, wh);
+    r = make_marker(o, dir, wh);
     release_dir(&held);
-    return r;
+    return r == 0 ? 1 : r == -EEXIST ? 0 : r;
 }
 
 int overlay_make_device(struct overlay *o, char *name, size_t cap)
 {
     overlay_temp_name(o, name, cap);
-    return sys_mknodat(o->work_fd, name, S_IFCHR, 0);
+    return make_marker(o, o->work_fd, name);
 }
 
 static int put_device(struct overlay *o, int dir, const char *name, bool victim)
@@ -87,7 +109,7 @@ static int put_device(struct overlay *o, int dir, const char *name, bool victim)
         sys_unlinkat(o->work_fd, temp, 0);
     if (r == -EEXIST && sys_fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
         is_whiteout_stat(&st))
-        r = 0;
+        r = -ENOENT; /* a program was faster (alone.c) */
     return r;
 }
 
@@ -96,8 +118,10 @@ int overlay_put_whiteout(struct overlay *o, int dir_fd, const char *name, bool v
     if (o->s->style == STYLE_CHARDEV)
         return put_device(o, dir_fd, name, victim);
     int made = overlay_put_prefix(o, dir_fd, name);
-    if (made < 0 || !victim)
-        return made < 0 ? made : 0;
+    if (made < 0)
+        return made;
+    if (!victim)
+        return made ? 0 : -ENOENT; /* a program was faster (alone.c) */
     struct held_dir held;
     int r = hold_dir(o, dir_fd, false, &held);
     if (r == 0) {
@@ -161,7 +185,9 @@ int overlay_set_opaque(struct overlay *o, int fd)
     if (r < 0)
         return r;
     if (o->s->style == STYLE_FILEPREFIX) {
-        r = make_marker(fd, OPAQUE_NAME);
+        r = make_marker(o, fd, OPAQUE_NAME);
+        if (r == -EEXIST)
+            r = 0;
     } else {
         char name[MARK_NAME_MAX], path[SYS_FD_PATH];
         overlay_mark_name(o, "opaque", name, sizeof(name));

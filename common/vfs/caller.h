@@ -51,8 +51,23 @@ struct caller_ops {
     void (*resume)(struct caller *who);
 };
 
+/* Where the caller makes changes of names itself (overlay/alone.c), the one that a call comes to:
+ * what is done to which name of which directory of the upper. */
+enum plan_kind { PLAN_NONE, PLAN_MKDIR, PLAN_SYMLINK, PLAN_UNLINK, PLAN_WHITEOUT, PLAN_RENAME };
+struct plan {
+    u32 kind;           /* enum plan_kind */
+    u32 mode;           /* of a directory */
+    const char *target; /* of a symlink */
+    char mark[1024];    /* what the whiteout shall be a link to, seen from the directory */
+    struct plan_name {
+        u64 hash; /* of the name in the index */
+        char dir[PATH_MAX], name[NAME_MAX + 1];
+    } at[2]; /* the second is where it is moved to */
+};
+
 struct caller {
     struct caller_ops ops;
+    struct plan *plan; /* NULL: it makes none */
     int tgid, tid;
     bool shares_memory;   /* another thread or process can write to the caller's memory */
     bool same_as_session; /* its credentials are the session's: the kernel may judge permission */
