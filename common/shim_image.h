@@ -33,9 +33,9 @@ struct shim_shared {
 
 /* What the supervisor writes when it brings the shim in; then its alone, but for `off`. */
 struct shim_own {
-    u64 slots; /* address of the first, a multiple of SHIM_SLOT */
-    u64 off;   /* not 0: every call is the supervisor's */
-    u64 stale; /* overlay_facts.stale as far as this process's descriptors are right */
+    u64 slots;  /* address of the first, a multiple of SHIM_SLOT */
+    u64 off;    /* not 0: every call is the supervisor's */
+    u64 stale;  /* overlay_facts.stale as far as this process's descriptors are right */
     u64 shared; /* not 0: others have its descriptors too */
     u64 ready;  /* the shim's: the overlay below is set up */
     u64 steady[STEADY_ENTRIES];

@@ -20,8 +20,9 @@ static int open_dir(struct shim_memory *m, const char *path)
     return (int)shim_gate(SYS_openat2, AT_FDCWD, (long)path, (long)&m->how, sizeof(m->how), 0);
 }
 
-/* Where somebody else changed the union meanwhile, the name may be one of the upper's by now: copies
- * are looked for here after the marker is made, as copyup.c looks for the marker after the copy. */
+/* Where somebody else changed the union meanwhile, the name may be one of the upper's by now:
+ * copies are looked for here after the marker is made, as copyup.c looks for the marker after the
+ * copy. */
 static int put_whiteout(const struct plan *p, int dir, u64 changes)
 {
     char wh[NAME_MAX + 1];

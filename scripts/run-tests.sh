@@ -23,7 +23,7 @@ while [ $# -gt 0 ]; do
     --checks) CHECKS=1 ;;
     --e2e) E2E=1 ;;
     --full) FULL=1 ;;
-    --file) FILES=$2 && shift ;;
+    --file) FILES=${2%.bats} && shift ;;
     --combo) COMBOS+=("$2") && shift ;;
     --jobs) JOBS=$2 && shift ;;
     *)
@@ -211,6 +211,10 @@ run_e2e() {
             printf '%s\0%s\0' "$combo" "$file"
         done
     done < <(matrix) >"$OUT/jobs"
+    if [ ! -s "$OUT/jobs" ]; then
+        echo "FAILED: no end-to-end file is named like \"$FILES\" (see tests/e2e)"
+        failed=$((failed + 1))
+    fi
     # The long files first, so that no job is left alone at the end.
     xargs -0 -r -n 2 -P "$JOBS" bash -c 'run_job "$@"' - <"$OUT/jobs" || true
     count_results

@@ -52,7 +52,8 @@ void overlay_touch_all(struct overlay *o)
     change_touch_all(o);
 }
 
-/* -- plans -------------------------------------------------------------------------------------- */
+/* -- plans --------------------------------------------------------------------------------------
+ */
 
 static struct plan *plan_of(struct overlay *o, const struct caller *who)
 {

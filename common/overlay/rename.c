@@ -12,6 +12,7 @@ struct move {
     bool exchange;
     bool from_merged, to_merged; /* directories with a lower part, before anything is done */
     bool from_lower, to_lower;   /* some lower has the name */
+    bool from_up;                /* the source was in the upper before anything is done */
     struct stat replaced;        /* the upper object that goes away */
     bool drops;
     struct spot src, dst;
@@ -192,6 +193,8 @@ static int move_plain(struct overlay *o, struct move *m, const struct way *way)
     int r, fresh = 0;
     if (leave && !device) {
         fresh = overlay_put_prefix(o, src->dir, src->name);
+        if (fresh == 0 && !m->from_up)
+            return -ENOENT; /* a program took the name away meanwhile (alone.c) */
         if (fresh < 0)
             return fresh;
     }
@@ -303,6 +306,7 @@ static void follow(struct overlay *o, struct spot *spot, const char *old, bool m
 static int prepare(struct overlay *o, struct caller *who, struct move *m, struct way *way)
 {
     m->from_merged = has_lower_part(m->from);
+    m->from_up = m->from->top == 0;
     m->to_merged = has_lower_part(m->to);
     int r = bring_up(o, who, m->from);
     if (r == 0 && m->exchange)

@@ -31,7 +31,8 @@ int overlay_wh_name(char *buf, size_t cap, const char *name)
     return 0;
 }
 
-/* A new object of the kind that stands for a whiteout: an empty file with mode 0644, or a device. */
+/* A new object of the kind that stands for a whiteout: an empty file with mode 0644, or a device.
+ */
 static int make_object(struct overlay *o, int dir, const char *name)
 {
     char path[SYS_FD_PATH];

@@ -43,6 +43,13 @@ disk=$(mktemp -d "${BENCH_DISK:-${TMPDIR:-/tmp}}/fuss-bench-disk.XXXXXX") # what
 results=$base/results
 mkdir -p "$results" "$base/lower" "$base/plain"
 
+for row in "${rows[@]}"; do
+    row_title "$row" >/dev/null || {
+        echo "bench: no row is named \"$row\"; rows.sh names them" >&2
+        exit 2
+    }
+done
+
 cleanup() {
     local m
     for m in "$base"/*/mnt "$base"/*/*/mnt "$disk"/*/mnt "$disk"/*/*/mnt "$disk/xfs"; do

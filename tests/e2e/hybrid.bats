@@ -76,6 +76,18 @@ EOT
     is "$(probe shim_writes swap "$M" "$T/home" "$L2/d")" ok
 }
 
+@test "names made, moved and taken away: signals, stops, and another that does so too" {
+    mkdir "$L2/pool" && (cd "$L2/pool" && seq -f p%g 0 399 | xargs touch)
+    for mode in signals stopped rivals; do
+        is "$(probe shim_names "$mode" "$M" "$L2/d")" ok
+        find "$U" -mindepth 1 -delete
+    done
+}
+
+@test "names in a directory that becomes a symlink to a lower's own are not the lower's" {
+    is "$(probe shim_names swap "$M" "$L2/d")" ok
+}
+
 @test "what a program makes by itself is there for all, also where it was known to be missing" {
     is "$(probe shim_writes seen "$M" "$T/home" "$L2/d")" ok
 }

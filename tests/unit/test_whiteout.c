@@ -23,7 +23,7 @@ static void test_put_and_take(void **state UNUSED)
         const char *mark = style == STYLE_CHARDEV ? "n" : ".wh.n";
         umask(077);
         assert_int_equal(overlay_put_whiteout(lab.o, fd, "n", false), 0);
-        assert_int_equal(overlay_put_whiteout(lab.o, fd, "n", false), 0);
+        assert_int_equal(overlay_put_whiteout(lab.o, fd, "n", false), -ENOENT);
         umask(022);
         assert_int_equal(fstatat(fd, mark, &st, AT_SYMLINK_NOFOLLOW), 0);
         if (style == STYLE_CHARDEV) {
@@ -35,6 +35,12 @@ static void test_put_and_take(void **state UNUSED)
         assert_int_equal(overlay_take_whiteout(lab.o, fd, "n"), 0);
         assert_int_equal(overlay_take_whiteout(lab.o, fd, "n"), 0);
         assert_int_not_equal(fstatat(fd, mark, &st, AT_SYMLINK_NOFOLLOW), 0);
+        /* what they are links to is made again where it is gone */
+        assert_int_equal(unlinkat(lab.o->work_fd, MARK_NAME, 0), 0);
+        assert_int_equal(overlay_put_whiteout(lab.o, fd, "n", false), 0);
+        assert_int_equal(fstatat(fd, mark, &st, AT_SYMLINK_NOFOLLOW), 0);
+        assert_int_equal(st.st_nlink, 2);
+        assert_int_equal(overlay_take_whiteout(lab.o, fd, "n"), 0);
         /* over a victim */
         assert_int_equal(overlay_put_whiteout(lab.o, fd, "f", true), 0);
         assert_int_equal(overlay_take_whiteout(lab.o, fd, "f"), 0);
