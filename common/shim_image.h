@@ -31,6 +31,12 @@ struct shim_shared {
     u8 facts[SHIM_FACTS] __attribute__((aligned(4096))); /* overlay_init_in() */
 };
 
+/* Entries of the tables of what was seen a moment ago (preload/seen.c): one word each, which
+ * threads read and write as they please. */
+#define SHIM_DIRS  2048
+#define SHIM_NODES 2048
+#define SHIM_PATHS 8192
+
 /* What the supervisor writes when it brings the shim in; then its alone, but for `off`. */
 struct shim_own {
     u64 slots;  /* address of the first, a multiple of SHIM_SLOT */
@@ -39,6 +45,7 @@ struct shim_own {
     u64 shared; /* not 0: others have its descriptors too */
     u64 ready;  /* the shim's: the overlay below is set up */
     u64 steady[STEADY_ENTRIES];
+    u64 dir[SHIM_DIRS], node[SHIM_NODES], path[SHIM_PATHS];
     struct overlay overlay;
     struct view view;
 };
@@ -61,6 +68,7 @@ struct shim_memory {
     struct base_memo memo;
     u64 next;
     struct shim_link link[SHIM_LINKS];
+    int unproven;        /* a descriptor that was no directory of a lower alone */
     struct open_how how; /* of the open that ends a call */
     char path[PATH_MAX];
     struct plan plan;
@@ -79,6 +87,7 @@ struct shim_saved {
     u64 touch;            /* and the name it makes, for the index; 0 = none */
     u64 over;             /* not 0: it is made, `result` stands */
     u64 moved, moved_pos; /* a descriptor + 1, or 0; and its position to go back to, if undone */
+    u64 dir;              /* the call opens a PLAIN directory: the count of changes + 1, or 0 */
 };
 
 /* What an open file is made to be: by its descriptor, where that is the upper's own. */

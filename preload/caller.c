@@ -21,10 +21,26 @@ static int own_write(struct caller *who UNUSED, u64 addr, const void *src, size_
     return 0;
 }
 
+typedef u64 __attribute__((may_alias)) word;
+
+/* A word at a time, which lies within one page, as long as it has no NUL. */
 static long own_read_str(struct caller *who UNUSED, char *dst, u64 addr, size_t cap)
 {
     const volatile char *src = (const volatile char *)addr;
-    for (size_t i = 0; i < cap; i++) {
+    const u64 ones = 0x0101010101010101u;
+    size_t i = 0;
+    for (; i < cap && (addr + i) % sizeof(u64); i++) {
+        dst[i] = src[i];
+        if (!dst[i])
+            return (long)i;
+    }
+    for (; i + sizeof(u64) <= cap; i += sizeof(u64)) {
+        u64 w = *(const volatile word *)(addr + i);
+        if ((w - ones) & ~w & ones << 7)
+            break;
+        memcpy(dst + i, &w, sizeof(w));
+    }
+    for (; i < cap; i++) {
         dst[i] = src[i];
         if (!dst[i])
             return (long)i;
@@ -49,7 +65,7 @@ static bool is_fresh(const struct shim_link *l, const struct shim_caller *own)
     u64 dev = (u64)x->stx_dev_major << 32 | x->stx_dev_minor;
     return l->ino == x->stx_ino && l->dev == dev && l->mount == x->stx_mnt_id &&
            l->changes == own->changes && (l->renamed == own->renamed || S_ISDIR(x->stx_mode)) &&
-           steady_now() - l->when < STEADY_TICKS;
+           own->now - l->when < STEADY_TICKS;
 }
 
 static struct shim_link *keep(struct shim_caller *own, const struct statx *x, const char *text,
@@ -63,7 +79,7 @@ static struct shim_link *keep(struct shim_caller *own, const struct statx *x, co
     l->mount = x->stx_mnt_id;
     l->changes = own->changes;
     l->renamed = own->renamed;
-    l->when = steady_now();
+    l->when = own->now;
     l->len = (u16)len;
     l->kind = LINK_UNKNOWN;
     memcpy(l->text, text, len + 1);
@@ -76,16 +92,6 @@ static bool may_keep(const struct statx *x)
 {
     return (S_ISDIR(x->stx_mode) || S_ISREG(x->stx_mode)) && (x->stx_mask & STATX_MNT_ID) &&
            x->stx_ino && shim_shared.session.guard;
-}
-
-void shim_keep_plain(struct shim_caller *own, const struct statx *x, const char *text, size_t len)
-{
-    if (!may_keep(x) || len >= MEMO_TEXT)
-        return;
-    struct shim_link *l = keep(own, x, text, len);
-    l->dots[0] = l->dots[1] = 0;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    l->kind = LINK_PLAIN;
 }
 
 void shim_stat_of(const struct statx *x, struct stat *st)
@@ -193,6 +199,7 @@ void shim_caller(struct shim_caller *own, struct shim_memory *memory, u64 change
     own->memory = memory;
     own->changes = changes;
     own->renamed = __atomic_load_n(&shim_own.overlay.notes->renamed, __ATOMIC_ACQUIRE);
+    own->now = steady_now();
     own->x_fd = NOBODY;
     who->ops.read = own_read;
     who->ops.write = own_write;

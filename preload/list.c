@@ -7,6 +7,7 @@
 #include "call/call.h"
 #include "call/dir.h"
 #include <dirent.h>
+#include <sys/sysmacros.h>
 
 struct entry {
     u64 ino;
@@ -17,9 +18,12 @@ struct entry {
 };
 
 /* Takes out of n bytes of entries what the union does not show. The bytes that are left, or -1
- * where that needs a closer look. */
-static long sift(const struct overlay *o, u8 *buf, long n, const u64 dots[2])
+ * where that needs a closer look. `lower`: they are one lower's, of the directory who->x. */
+static long sift(struct shim_caller *who, u8 *buf, long n, const u64 dots[2], bool lower)
 {
+    const struct statx *x = &who->x;
+    u64 dev = makedev(x->stx_dev_major, x->stx_dev_minor);
+    const struct overlay *o = &shim_own.overlay;
     long to = 0;
     for (long at = 0; at < n;) {
         struct entry *e = (struct entry *)(buf + at);
@@ -36,6 +40,11 @@ static long sift(const struct overlay *o, u8 *buf, long n, const u64 dots[2])
             else if (overlay_reserved(o, name, str_len(name)))
                 continue;
         }
+        if (lower && !is_dot(name, str_len(name)) && !is_dotdot(name, str_len(name))) {
+            shim_note_node(who, dev, e->ino);
+            if (e->type == DT_DIR)
+                shim_note_plain(who, dev, e->ino, x->stx_mnt_id);
+        }
         if (to != at - size)
             memmove(buf + to, e, size);
         to += size;
@@ -45,16 +54,13 @@ static long sift(const struct overlay *o, u8 *buf, long n, const u64 dots[2])
 
 /* Where c's directory is open at the part of the union's that the kernel can list: 1; outside: 0;
  * else -1. */
-static int is_plain(struct shim_own *own, struct shim_caller *who, struct call *c, u64 dots[2])
+static int is_plain(struct shim_own *own, struct shim_caller *who, struct call *c, u64 dots[2],
+                    bool *lower)
 {
     struct place *p = &c->place;
-    const struct shim_link *l =
-        own->overlay.notes->raw_dirs ? NULL : shim_plain_link(who, c, c->fd);
-    if (l) {
-        dots[0] = l->dots[0];
-        dots[1] = l->dots[1];
+    *lower = !own->overlay.notes->raw_dirs && shim_is_plain(who, c, c->fd, dots);
+    if (*lower)
         return 1;
-    }
     if (walk_fd(c->view, c->who, c->fd, p) < 0)
         return -1;
     if (!p->in_union)
@@ -69,11 +75,12 @@ bool shim_list(struct shim_saved *saved, struct shim_caller *who, struct call *c
     struct shim_own *own = &shim_own;
     const u64 *now = &own->overlay.facts->changes;
     u64 dots[2] = {0, 0};
+    bool lower;
     c->fd = (int)c->arg[0];
     s64 pos = c->fd < 0 ? -EBADF : sys_lseek(c->fd, 0, SEEK_CUR);
     if (pos < 0 || (pos > 0 && !dirs_kernel_pos(c->view->fs, pos)))
         return false;
-    int plain = is_plain(own, who, c, dots);
+    int plain = is_plain(own, who, c, dots, &lower);
     if (plain < 0)
         return false;
     u8 *buf = (u8 *)c->arg[1];
@@ -82,7 +89,7 @@ bool shim_list(struct shim_saved *saved, struct shim_caller *who, struct call *c
     saved->moved = (u64)c->fd + 1;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     long n = shim_gate(SYS_getdents64, c->fd, (long)buf, (long)(u32)c->arg[2], 0, 0);
-    long left = n > 0 && plain ? sift(&own->overlay, buf, n, dots) : n;
+    long left = n > 0 && plain ? sift(who, buf, n, dots, lower) : n;
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     if (left < 0 || (n > 0 && !left) || __atomic_load_n(now, __ATOMIC_ACQUIRE) != who->changes) {
         shim_gate(SYS_lseek, c->fd, pos, SEEK_SET, 0, 0);

@@ -119,7 +119,7 @@ static bool may_tell(const struct call *c)
 }
 
 /* The kernel opens it as the call's last step. */
-int shim_open_last(struct shim_saved *saved, struct shim_memory *memory, u64 flags,
+int shim_open_last(struct shim_saved *saved, struct shim_memory *memory, u64 flags, int dirfd,
                    const char *path)
 {
     memset(&memory->how, 0, sizeof(memory->how));
@@ -127,7 +127,7 @@ int shim_open_last(struct shim_saved *saved, struct shim_memory *memory, u64 fla
     memory->how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
     str_copy(memory->path, sizeof(memory->path), path);
     saved->last_nr = SYS_openat2;
-    saved->last[0] = (u64)AT_FDCWD;
+    saved->last[0] = (u64)dirfd;
     saved->last[1] = (u64)memory->path;
     saved->last[2] = (u64)&memory->how;
     saved->last[3] = sizeof(memory->how);
@@ -139,8 +139,8 @@ static int open_in_union(struct shim_saved *saved, struct shim_memory *memory, c
     if (!c->open_here || c->nblobs > 2)
         return LEAVE;
     if (!c->pending.active)
-        return shim_open_last(saved, memory, c->open_flags, c->real);
-    shim_open_last(saved, memory, c->open_flags | O_CREAT | O_EXCL, c->real);
+        return shim_open_last(saved, memory, c->open_flags, AT_FDCWD, c->real);
+    shim_open_last(saved, memory, c->open_flags | O_CREAT | O_EXCL, AT_FDCWD, c->real);
     memory->how.mode = c->arg[c->row->flags + 1] & 07777;
     saved->touch = c->pending.node_hash;
     if (!saved->touch)
@@ -153,6 +153,8 @@ void shim_done(struct shim_saved *saved)
 {
     if (saved->touch)
         overlay_touch(&shim_own.overlay, saved->touch);
+    if (saved->dir)
+        shim_opened_dir(saved);
 }
 
 /* By the path without links that the walk has found: a link that has come there since leads
@@ -165,7 +167,7 @@ static int open_outside(struct shim_saved *saved, struct shim_memory *memory, co
         p->magic_fd >= 0 || p->last != LAST_NAME)
         return LEAVE;
     if (p->exists || (flags & O_CREAT)) {
-        int last = shim_open_last(saved, memory, flags, p->path);
+        int last = shim_open_last(saved, memory, flags, AT_FDCWD, p->path);
         memory->how.mode = flags & O_CREAT ? c->arg[c->row->flags + 1] & 07777 : 0;
         return last;
     }
@@ -181,7 +183,7 @@ int shim_handle(struct shim_saved *saved)
     struct shim_caller who;
     struct view view;
     struct call c;
-    saved->touch = 0;
+    saved->touch = saved->dir = 0;
     if (__atomic_load_n(&own->off, __ATOMIC_ACQUIRE) || !row || !serves(row))
         return LEAVE;
     if (!__atomic_load_n(&own->ready, __ATOMIC_ACQUIRE))
@@ -218,6 +220,7 @@ int shim_handle(struct shim_saved *saved)
     call_dispatch(&c);
     if (!shim_stands(facts, changes))
         return LEAVE;
+    shim_learn(&who, &c);
     if (row->handler == CALL_OPEN && (c.action == CALL_REWRITE || c.action == CALL_PASS))
         return c.action == CALL_REWRITE && c.place.in_union ? open_in_union(saved, memory, &c)
                                                             : open_outside(saved, memory, &c);

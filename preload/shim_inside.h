@@ -23,6 +23,7 @@ struct shim_caller {
     struct caller who; /* first */
     struct shim_memory *memory;
     u64 changes, renamed;
+    u32 now;  /* steady_now() */
     int x_fd; /* whose the answer below is */
     struct statx x;
 };
@@ -32,9 +33,6 @@ HIDDEN void shim_caller(struct shim_caller *who, struct shim_memory *memory, u64
 HIDDEN struct shim_link *shim_link_of(struct shim_caller *who, int fd);
 /* What shim_link_of() was asked about last is a directory that may be remembered. */
 HIDDEN bool shim_is_dir(const struct shim_caller *who);
-/* Remembers the directory x, which is a lower's alone and whose parent is, by its real path. */
-HIDDEN void shim_keep_plain(struct shim_caller *who, const struct statx *x, const char *text,
-                            size_t len);
 HIDDEN void shim_stat_of(const struct statx *x, struct stat *st);
 
 static inline struct shim_memory *shim_memory_of(const struct shim_saved *saved)
@@ -48,17 +46,42 @@ struct call;
 #define WRITE_FLAGS (O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND)
 #define LARGE_FILE  0100000 /* O_LARGEFILE, which is 0 in this architecture's headers */
 
-/* The call's end: the kernel opens `path`. LAST. */
+/* The call's end: the kernel opens `path`, relative to `dirfd`. LAST. */
 HIDDEN int shim_open_last(struct shim_saved *saved, struct shim_memory *memory, u64 flags,
-                          const char *path);
+                          int dirfd, const char *path);
 /* near.c: RESULT, LAST, or SHIM_GO_ON where the engine has to look. */
 HIDDEN int shim_near(struct shim_saved *saved, struct shim_caller *who, struct call *c);
-/* near.c: the entry of the directory `fd`, where it is PLAIN; else NULL. */
-HIDDEN struct shim_link *shim_plain_link(struct shim_caller *who, struct call *c, int fd);
 /* names.c: does what *memory's plan says, where nothing changed since. RESULT or LEAVE. */
 HIDDEN int shim_rename(struct shim_saved *saved, struct shim_memory *memory, u64 changes);
 /* True where nothing of the union changed since `changes` was read from it. */
 HIDDEN bool shim_stands(const struct overlay_facts *facts, u64 changes);
+/* near.c: whether `fd` is a directory that a lower alone makes; dots: overlay_lists_plainly(). Its
+ * looks are in who->x then. */
+HIDDEN bool shim_is_plain(struct shim_caller *who, struct call *c, int fd, u64 dots[2]);
+/* seen.c: an object of a lower that the union shows as it is, by the one name that it has. What has
+ * its device and number and no other name is that object, whichever way the kernel came to it.
+ * `fresh`: seen a moment ago, as seen from outside of the session, too. */
+HIDDEN bool shim_seen_node(struct shim_caller *who, const struct stat *st, bool fresh);
+HIDDEN void shim_note_node(struct shim_caller *who, u64 dev, u64 ino);
+/* seen.c: the same for a directory that one part alone makes, a lower's, and whose dots show as
+ * they are. */
+HIDDEN bool shim_seen_plain(struct shim_caller *who, const struct statx *x);
+HIDDEN void shim_note_plain(struct shim_caller *who, u64 dev, u64 ino, u64 mount);
+/* seen.c: what was found at the canonical path in such a directory, for whoever opens it without
+ * following links: SHIM_PATH_DIR, twice overlay_opened_bit() of a regular file, or -1. */
+#define SHIM_PATH_DIR 1
+HIDDEN int shim_seen_path(const struct shim_caller *who, const char *path, size_t n);
+HIDDEN void shim_note_path(const struct shim_caller *who, const char *path, size_t n,
+                           const struct stat *st);
+/* seen.c: the lower that alone makes the directory at the canonical path, or -1. Not `fresh`: only
+ * directories led there once, and somebody outside of the session may have put a link on the way.
+ */
+HIDDEN int shim_seen_dir(struct shim_caller *who, const char *path, size_t n, bool *fresh);
+HIDDEN void shim_note_dir(struct shim_caller *who, const char *path, size_t n, unsigned layer);
+/* near.c: the directory that a lower alone makes, and that no link led to, is open. */
+HIDDEN void shim_opened_dir(struct shim_saved *saved);
+/* near.c: the engine has looked at c->place. */
+HIDDEN void shim_learn(struct shim_caller *who, const struct call *c);
 /* list.c: true with the result in *saved; else the call is the supervisor's. */
 HIDDEN bool shim_list(struct shim_saved *saved, struct shim_caller *who, struct call *c);
 /* What entry.S calls: see there for the results. */

@@ -355,17 +355,26 @@ bool overlay_is_noted(struct overlay *o, const struct stat *up)
     return noted || !origin_read(o, began);
 }
 
+unsigned overlay_opened_bit(const struct stat *low)
+{
+    return (unsigned)((low->st_ino ^ low->st_dev << 7) * 0x9e3779b97f4a7c15u >> 40) % COPIED_BITS;
+}
+
 static u64 *hash_word(u64 *words, const struct stat *low, u64 *bit)
 {
-    u64 h = (low->st_ino ^ low->st_dev << 7) * 0x9e3779b97f4a7c15u >> 40;
+    unsigned h = overlay_opened_bit(low);
     *bit = (u64)1 << (h % 64);
-    return &words[h / 64 % (COPIED_BITS / 64)];
+    return &words[h / 64];
 }
 
 void overlay_note_opened(struct vfs *fs, const struct stat *low)
 {
-    u64 bit;
-    u64 *word = hash_word(overlay_of(fs)->notes->opened, low, &bit);
+    overlay_note_opened_bit(overlay_of(fs), overlay_opened_bit(low));
+}
+
+void overlay_note_opened_bit(struct overlay *o, unsigned n)
+{
+    u64 *word = &o->notes->opened[n / 64], bit = (u64)1 << (n % 64);
     if (!(__atomic_load_n(word, __ATOMIC_ACQUIRE) & bit))
         __atomic_or_fetch(word, bit, __ATOMIC_SEQ_CST);
 }

@@ -255,6 +255,9 @@ int overlay_set_origin(struct overlay *o, int fd, const struct stat *up, const s
 bool overlay_is_noted(struct overlay *o, const struct stat *up);
 /* Notes that a lower file was opened for reading. */
 void overlay_note_opened(struct vfs *fs, const struct stat *low);
+/* The same for whoever kept the number of its bit (below COPIED_BITS). */
+unsigned overlay_opened_bit(const struct stat *low);
+void overlay_note_opened_bit(struct overlay *o, unsigned n);
 bool overlay_was_opened(struct overlay *o, const struct stat *low);
 /* Notes that the lower file was copied up, and asks it. */
 void overlay_note_copied(struct overlay *o, const struct stat *low);

@@ -7,7 +7,7 @@
 #include "base/base.h"
 
 #define STEADY_ENTRIES 4096
-#define STEADY_TICKS   400 /* some ten milliseconds */
+#define STEADY_TICKS   1200 /* some thirty milliseconds */
 
 u32 steady_now(void);
 
