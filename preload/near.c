@@ -213,6 +213,7 @@ static int near_open(struct shim_saved *saved, struct shim_caller *who, struct c
     struct stat st;
     if (open_at_once(saved, who, c, at, flags))
         return shim_open_last(saved, who->memory, flags, at->fd, at->path);
+    x.stx_mnt_id = 0;
     int r = sys_statx(at->fd, at->path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_MNT_ID, &x);
     if (!r)
         shim_stat_of(&x, &st);
