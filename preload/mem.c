@@ -73,7 +73,11 @@ HIDDEN void *memset(void *dst, int byte, size_t n)
 HIDDEN int memcmp(const void *a, const void *b, size_t n)
 {
     const u8 *p = a, *q = b;
-    for (size_t i = 0; i < n; i++) {
+    size_t i = 0;
+    for (; n - i >= sizeof(word) && *(const word *)(p + i) == *(const word *)(q + i);
+         i += sizeof(word))
+        apart();
+    for (; i < n; i++) {
         if (p[i] != q[i])
             return p[i] < q[i] ? -1 : 1;
         apart();

@@ -57,10 +57,11 @@ static bool are_suspect(const struct overlay_facts *f)
 struct near {
     int fd;
     const char *path;
-    bool proven; /* the directory is a lower's alone */
-    bool stale;  /* but for links on the way, which whoever opens it does not follow */
-    bool seen;   /* what is there is an object that shows as it is */
-    size_t len;  /* of c->said, where that is the path of it all; else 0 */
+    bool proven;      /* the directory is a lower's alone */
+    bool stale;       /* but for links on the way, which whoever opens it does not follow */
+    bool seen;        /* what is there is an object that shows as it is */
+    const char *full; /* its canonical path in the union, where that is known, */
+    size_t len;       /* and the length; else 0 */
 };
 
 static bool is_name(const char *name, size_t n)
@@ -84,32 +85,45 @@ static bool take_name(const char *said, char name[NAME_MAX + 1])
     return is_name(name, n);
 }
 
-/* The real path of an absolute one, where its directory was seen. */
+/* The canonical path that was said, if it is one: *full and its length, or 0. */
+static size_t whole_path(struct shim_caller *who, struct call *c, int fd, const char *said,
+                         const char **full)
+{
+    long n = who->who.ops.read_str(&who->who, c->said, (u64)said, sizeof(c->said));
+    *full = c->said;
+    if (n <= 0 || c->said[0] == '/')
+        return n < 0 ? 0 : (size_t)n;
+    if (walk_base(c->view, &who->who, fd, c->base, sizeof(c->base), &c->place) < 0)
+        return 0;
+    size_t len = str_len(c->base);
+    *full = c->base;
+    return path_push(c->base, sizeof(c->base), &len, c->said, (size_t)n) ? 0 : len;
+}
+
+/* The real path of one whose directory was seen. */
 static bool take_path(struct shim_caller *who, struct call *c, const char *said, struct near *at)
 {
     bool fresh;
+    const char *full;
     const struct session *s = &shim_shared.session;
     size_t tail = s->mount_len > 1 ? s->mount_len : 0;
     if (s->uid != 0) /* directories of the upper on the way may be closed */
         return false;
-    long n = who->who.ops.read_str(&who->who, c->said, (u64)said, sizeof(c->said));
-    if (n <= 0)
+    size_t n = whole_path(who, c, at->fd, said, &full);
+    size_t dir = (size_t)(path_last(full, n) - full);
+    if (dir < tail + 2 || !is_name(full + dir, n - dir))
         return false;
-    const char *name = path_last(c->said, (size_t)n);
-    size_t dir = (size_t)(name - c->said);
-    if (dir < tail + 2 || !is_name(name, (size_t)n - dir))
-        return false;
-    int layer = shim_seen_dir(who, c->said, dir - 1, &fresh);
+    int layer = shim_seen_dir(who, full, dir - 1, &fresh);
     if (layer < 0 || (!fresh && c->row->handler != CALL_OPEN))
         return false;
-    size_t len = s->layer[layer].path_len, rest = (size_t)n - tail + 1;
+    size_t len = s->layer[layer].path_len, rest = n - tail + 1;
     len = len > 1 ? len : 0; /* "/" */
     if (len + rest > sizeof(c->real))
         return false;
     memcpy(c->real, session_layer_path(s, (unsigned)layer), len);
-    memcpy(c->real + len, c->said + tail, rest);
+    memcpy(c->real + len, full + tail, rest);
     *at = (struct near){
-        .fd = AT_FDCWD, .path = c->real, .proven = true, .stale = !fresh, .len = (size_t)n};
+        .fd = AT_FDCWD, .path = c->real, .proven = true, .stale = !fresh, .full = full, .len = n};
     return true;
 }
 
@@ -140,7 +154,7 @@ static bool is_shown(struct shim_caller *who, struct call *c, struct near *at, i
     if (!at->seen && !prove(who, c, at))
         return false;
     if (at->len && !at->stale && ordinary && !S_ISLNK(st->st_mode))
-        shim_note_path(who, c->said, at->len, st);
+        shim_note_path(who, at->full, at->len, st);
     return ordinary || (at->seen && S_ISREG(st->st_mode) && !st->st_size);
 }
 
@@ -192,10 +206,10 @@ void shim_opened_dir(struct shim_saved *saved)
 }
 
 /* What was found there before is opened without another look. */
-static bool open_at_once(struct shim_saved *saved, struct shim_caller *who, struct call *c,
-                         const struct near *at, u64 flags)
+static bool open_at_once(struct shim_saved *saved, struct shim_caller *who, const struct near *at,
+                         u64 flags)
 {
-    int found = at->len ? shim_seen_path(who, c->said, at->len) : -1;
+    int found = at->len ? shim_seen_path(who, at->full, at->len) : -1;
     if (found < 0 || (found != SHIM_PATH_DIR && (flags & O_DIRECTORY)))
         return false;
     if (found == SHIM_PATH_DIR)
@@ -211,7 +225,7 @@ static int near_open(struct shim_saved *saved, struct shim_caller *who, struct c
     u64 flags = (u32)c->arg[c->row->flags];
     struct statx x;
     struct stat st;
-    if (open_at_once(saved, who, c, at, flags))
+    if (open_at_once(saved, who, at, flags))
         return shim_open_last(saved, who->memory, flags, at->fd, at->path);
     x.stx_mnt_id = 0;
     int r = sys_statx(at->fd, at->path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_MNT_ID, &x);
@@ -309,14 +323,14 @@ int shim_near(struct shim_saved *saved, struct shim_caller *who, struct call *c)
     char first = said ? *(const volatile char *)said : '\0';
     if (!first)
         return !said || (flags & AT_EMPTY_PATH) ? near_self(saved, who, c, at.fd) : SHIM_GO_ON;
-    bool got = first == '/' ? take_path(who, c, said, &at)
-                            : row->handler != CALL_GETXATTR && (at.fd >= 0 || at.fd == AT_FDCWD) &&
-                                  take_name(said, name) &&
-                                  (who->memory->unproven != at.fd || prove(who, c, &at));
+    bool got = first != '/' && row->handler != CALL_GETXATTR && (at.fd >= 0 || at.fd == AT_FDCWD) &&
+                       take_name(said, name)
+                   ? who->memory->unproven != at.fd || prove(who, c, &at)
+                   : take_path(who, c, said, &at);
     if (!got)
         return SHIM_GO_ON;
     if (row->handler == CALL_GETXATTR)
-        return shim_seen_path(who, c->said, at.len) < 0 ? SHIM_GO_ON : near_xattr(saved, c, &at);
+        return shim_seen_path(who, at.full, at.len) < 0 ? SHIM_GO_ON : near_xattr(saved, c, &at);
     if (row->handler == CALL_STATX)
         return near_statx(saved, who, c, &at);
     if (row->handler == CALL_OPEN)
