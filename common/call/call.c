@@ -2,6 +2,7 @@
 #include "call/families.h"
 #include "base/str.h"
 #include "base/sys.h"
+#include "vfs/ways.h"
 #include "vfs/access.h"
 #include <linux/seccomp.h>
 
@@ -265,8 +266,17 @@ int call_resolve2(struct call *c, unsigned walk_flags)
     return resolve(c, c->row->dirfd2, c->row->path2, walk_flags, c->said2, &c->place2, &by_fd, &fd);
 }
 
+/* What may make a name lead elsewhere that was there before. */
+static bool makes_links(const struct sysrow *row)
+{
+    return row->handler == CALL_SYMLINK || row->handler == CALL_LINK ||
+           row->handler == CALL_RENAME || row->handler == CALL_MOUNT;
+}
+
 void call_dispatch(struct call *c)
 {
+    if (c->view->ways && makes_links(c->row))
+        ways_change(c->view->ways);
     switch ((enum call_handler)c->row->handler) {
     case CALL_OPEN:
         call_open(c);

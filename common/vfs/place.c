@@ -4,6 +4,40 @@
 
 static const char deleted_text[] = " (deleted)"; /* d_path() of a removed object */
 
+const char *walk_proc_rest(const char *path, u64 *pid)
+{
+    u64 tid;
+    size_t n;
+    if (!str_starts(path, "/proc/"))
+        return NULL;
+    path += 6;
+    n = str_to_u64(path, pid);
+    if (!n || path[n] != '/')
+        return NULL;
+    path += n + 1;
+    if (str_starts(path, "task/")) {
+        const char *p = path + 5;
+        n = str_to_u64(p, &tid);
+        if (n && p[n] == '/')
+            path = p + n + 1;
+    }
+    return path;
+}
+
+bool walk_is_magic(const char *path)
+{
+    u64 pid, fd;
+    const char *rest = walk_proc_rest(path, &pid);
+    if (!rest)
+        return false;
+    if (str_eq(rest, "cwd") || str_eq(rest, "root") || str_eq(rest, "exe"))
+        return true;
+    if (!str_starts(rest, "fd/"))
+        return false;
+    size_t n = str_to_u64(rest + 3, &fd);
+    return n && rest[3 + n] == '\0';
+}
+
 bool walk_foreign(const struct session *s, int layer, const char *real, const struct stat *st)
 {
     size_t n = str_len(real), tail = sizeof(deleted_text) - 1;

@@ -1,5 +1,6 @@
 #include "vfs/walk.h"
 #include "vfs/steady.h"
+#include "vfs/ways.h"
 #include "base/sys.h"
 #include "vfs/access.h"
 
@@ -18,6 +19,7 @@ struct steps {
     bool powerful;    /* search permission needs no look */
     bool native;      /* so far the kernel, given the program's words, stands where the walk does */
     bool last, slash; /* of the component at hand */
+    bool own;         /* who walks has a say in where it leads */
     bool trailing;    /* it belongs to the text of a link that the path ended in */
     char *rest;       /* in todo */
     char todo[2 * PATH_MAX];
@@ -77,41 +79,6 @@ static int prepend(struct steps *w, size_t n)
     return 0;
 }
 
-/* "/proc/<pid>" or "/proc/<pid>/task/<tid>" at the start of path: the rest behind it, else NULL. */
-static const char *proc_rest(const char *path, u64 *pid)
-{
-    u64 tid;
-    size_t n;
-    if (!str_starts(path, "/proc/"))
-        return NULL;
-    path += 6;
-    n = str_to_u64(path, pid);
-    if (!n || path[n] != '/')
-        return NULL;
-    path += n + 1;
-    if (str_starts(path, "task/")) {
-        const char *p = path + 5;
-        n = str_to_u64(p, &tid);
-        if (n && p[n] == '/')
-            path = p + n + 1;
-    }
-    return path;
-}
-
-bool walk_is_magic(const char *path)
-{
-    u64 pid, fd;
-    const char *rest = proc_rest(path, &pid);
-    if (!rest)
-        return false;
-    if (str_eq(rest, "cwd") || str_eq(rest, "root") || str_eq(rest, "exe"))
-        return true;
-    if (!str_starts(rest, "fd/"))
-        return false;
-    size_t n = str_to_u64(rest + 3, &fd);
-    return n && rest[3 + n] == '\0';
-}
-
 static int jump(struct steps *w, int layer, const char *rel)
 {
     struct place *at = w->at;
@@ -147,7 +114,7 @@ static int through_magic(struct steps *w, size_t n)
     struct place *at = w->at;
     const struct session *s = w->view->session;
     u64 pid, fd;
-    const char *rest = proc_rest(at->path, &pid), *rel;
+    const char *rest = walk_proc_rest(at->path, &pid), *rel;
     struct stat st;
     w->todo[n] = '\0';
     if (w->view->unable)
@@ -355,8 +322,9 @@ static int step_host(struct steps *w, const char *name, size_t n)
         return err;
     if (may_enter && str_eq(at->path, session_mount(s)))
         return enter_union(w);
+    w->own |= in_proc; /* who is asking decides what is there */
     if (in_proc && w->view->unable)
-        w->view->unable(); /* who is asking decides what is there */
+        w->view->unable();
     long got = in_proc ? own_proc(w, name, n, w->todo) : 0;
     if (!got) {
         got = host_readlink(w, w->todo, min_size((size_t)(w->rest - w->todo), PATH_MAX) - 1);
@@ -382,7 +350,7 @@ static int step_host(struct steps *w, const char *name, size_t n)
             err = prepend(w, str_len(w->todo));
             return err ? err : stand_at(w, "/");
         }
-        if (w->todo[0] != '/' && proc_rest(at->path, &pid))
+        if (w->todo[0] != '/' && walk_proc_rest(at->path, &pid))
             return w->flags & (WALK_NO_MAGIC | WALK_NO_SYMLINKS) ? -ELOOP : 0; /* ns/mnt */
     }
     if (!follow_last(w))
@@ -546,6 +514,14 @@ static int walk_fast(const struct view *view, struct caller *who, const char *ba
     return 1;
 }
 
+static int guarded(const struct view *view, struct place *place)
+{
+    const char *rel;
+    if (!place->in_union && place->guard_layer < 0 && view->session->guard)
+        place->guard_layer = session_layer_of(view->session, place->path, &rel);
+    return 0;
+}
+
 int walk(const struct view *view, struct caller *who, const char *base, const char *path,
          unsigned flags, struct place *place)
 {
@@ -560,6 +536,12 @@ int walk(const struct view *view, struct caller *who, const char *base, const ch
         return -ENOENT;
     if (n >= PATH_MAX)
         return -ENAMETOOLONG;
+    struct ways *ways = path[0] == '/' && !(flags & ~(unsigned)WALK_FOLLOW) && who->same_as_session
+                            ? view->ways
+                            : NULL;
+    if (ways && ways_known(ways, path, n, flags, place))
+        return guarded(view, place);
+    w.own = false;
     if (!walk_fast(view, who, base, path, flags, place)) {
         w.view = view;
         w.who = who;
@@ -585,10 +567,9 @@ int walk(const struct view *view, struct caller *who, const char *base, const ch
             return err;
         }
     }
-    if (!place->in_union && place->guard_layer < 0 && view->session->guard) {
-        const char *rel;
-        place->guard_layer = session_layer_of(view->session, place->path, &rel);
-    }
+    guarded(view, place);
+    if (ways && !w.own)
+        ways_note(ways, path, n, flags, place);
     if (place->in_union && place->slash && place->exists && !vnode_is_dir(&place->node) &&
         !(flags & WALK_PARENT))
         return -ENOTDIR;

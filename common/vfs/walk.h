@@ -45,7 +45,8 @@ struct view {
     /* Counts, before and after, directories outside that the session moves or removes. NULL =
      * nobody wants to know. */
     u64 *moves;
-    u64 *steady; /* unable: vfs/steady.h, for directories outside; or NULL */
+    u64 *steady;       /* unable: vfs/steady.h, for directories outside; or NULL */
+    struct ways *ways; /* vfs/ways.h, or NULL: outside everything is looked at */
 };
 
 struct place {
@@ -88,6 +89,8 @@ int walk_fd(const struct view *view, struct caller *who, int fd, struct place *p
  * device. */
 bool walk_foreign(const struct session *s, int layer, const char *real, const struct stat *st);
 
+/* "/proc/<pid>" or "/proc/<pid>/task/<tid>" at the start of path: the rest behind it, else NULL. */
+const char *walk_proc_rest(const char *path, u64 *pid);
 /* True for the path of a link in /proc that stands for an object and not for a text: .../fd/N,
  * cwd, root, exe. */
 bool walk_is_magic(const char *path);
