@@ -1,7 +1,9 @@
 #include "tracer/creds.h"
+#include "tracer/found.h"
 #include "tracer/shim.h"
 #include "tracer/supervise.h"
 #include <linux/capability.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,22 +66,34 @@ static void parse(const char *status, struct cred *cred)
     }
 }
 
-/* The thread's credentials, from its directory in /proc. */
+static bool read_text(int dir, const char *name, char buf[STATUS_MAX])
+{
+    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, buf, STATUS_MAX - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return false;
+    buf[n] = '\0';
+    return true;
+}
+
+/* The thread's credentials, from its status and its directory in /proc. */
+static void take_creds(const char *status, int dir, const char *ns_name, struct cred *cred,
+                       char *userns, size_t cap)
+{
+    parse(status, cred);
+    ssize_t n = readlinkat(dir, ns_name, userns, cap - 1);
+    userns[n < 0 ? 0 : n] = '\0';
+}
+
 static bool read_creds(int dir, const char *status_name, const char *ns_name, struct cred *cred,
                        char *userns, size_t cap)
 {
     char buf[STATUS_MAX];
-    int fd = openat(dir, status_name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (!read_text(dir, status_name, buf))
         return false;
-    ssize_t n = read(fd, buf, sizeof(buf) - 1);
-    close(fd);
-    if (n <= 0)
-        return false;
-    buf[n] = '\0';
-    parse(buf, cred);
-    n = readlinkat(dir, ns_name, userns, cap - 1);
-    userns[n < 0 ? 0 : n] = '\0';
+    take_creds(buf, dir, ns_name, cred, userns, cap);
     return true;
 }
 
@@ -98,9 +112,18 @@ static void nobody(struct cred *cred)
     cred->umask = 0777;
 }
 
+static void judge(struct task *t, const char *userns)
+{
+    /* Capabilities in another user namespace are none over the files of ours. */
+    if (userns[0] && strcmp(userns, own_userns) != 0)
+        t->cred.caps = t->cred.permitted = 0;
+    t->who.same_as_session = same_as_own(&t->cred);
+    t->cred_generation = sup.cred_generation;
+}
+
 const struct cred *creds_of(struct task *t)
 {
-    char status_name[64], ns_name[64], userns[64];
+    char status_name[64], ns_name[64], userns[64] = "";
     if (t->cred_generation == sup.cred_generation)
         return &t->cred;
     int dir = task_proc_fd(t);
@@ -108,12 +131,36 @@ const struct cred *creds_of(struct task *t)
         !read_creds(dir, task_proc_name(t, "status", status_name),
                     task_proc_name(t, "ns/user", ns_name), &t->cred, userns, sizeof(userns)))
         nobody(&t->cred);
-    /* Capabilities in another user namespace are none over the files of ours. */
-    if (userns[0] && strcmp(userns, own_userns) != 0)
-        t->cred.caps = t->cred.permitted = 0;
-    t->who.same_as_session = same_as_own(&t->cred);
-    t->cred_generation = sup.cred_generation;
+    judge(t, userns);
     return &t->cred;
+}
+
+bool creds_may_trace(void)
+{
+    return own.caps >> CAP_SYS_PTRACE & 1;
+}
+
+bool creds_stay(const struct task *t)
+{
+    /* Without the capability no_new_privs is set; a root's exec gives it what a root has. */
+    return t->who.same_as_session && t->cred_generation == sup.cred_generation &&
+           (own.fsuid == 0 || !(own.caps >> CAP_SYS_ADMIN & 1));
+}
+
+bool creds_status(int dir, const char *name, struct found_status *st, struct task *t)
+{
+    char buf[STATUS_MAX], userns[64];
+    if (!read_text(dir, name, buf))
+        return false;
+    st->tgid = atoi(field(buf, "Tgid"));
+    st->ppid = atoi(field(buf, "PPid"));
+    st->threads = atoi(field(buf, "Threads"));
+    st->handlers = strtoull(field(buf, "SigCgt"), NULL, 16) != 0;
+    if (t) {
+        take_creds(buf, dir, "ns/user", &t->cred, userns, sizeof(userns));
+        judge(t, userns);
+    }
+    return true;
 }
 
 int creds_init(void)
@@ -230,12 +277,44 @@ static void dispatch_creds(struct task *t, struct call *c)
     t->cred_generation = 0;
     if (nr != SYS_umask) /* the shim judges and acts with the session's */
         shim_off(t);
+    if (nr == SYS_unshare || nr == SYS_setns) /* at a stop, notice_arrived() saw to that */
+        found_births(t, true, true);
     if (nr == SYS_unshare && (c->arg[0] & CLONE_FILES))
         t->proc->files_differ = true;
     if (nr == SYS_umask && t->proc->refs > 1)
         watch(c);
     else
         call_pass(c);
+}
+
+/* A child that the supervisor has to know of from its birth on: it goes on using its parent's
+ * memory, or lives in namespaces of its own. */
+static bool is_special(u64 flags)
+{
+    const u64 elsewhere = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID;
+    return (flags & elsewhere) || (flags & (CLONE_VM | CLONE_VFORK | CLONE_THREAD)) == CLONE_VM;
+}
+
+static void dispatch_clone(struct task *t, struct call *c)
+{
+    int arg = c->row->flags;
+    u64 flags = arg < 0 ? 0 : c->arg[arg];
+    call_pass(c);
+    if (arg < 0 && t->who.ops.read(&t->who, &flags, c->arg[0], sizeof(flags)))
+        return;
+    bool special = is_special(flags) && found_may_miss(t);
+    if (special && t->noticed) { /* to a stop first */
+        watch(c);
+        c->settle = false;
+    } else if (special) {
+        found_births(t, true, true);
+    } else if (arg >= 0 && (flags & CLONE_UNTRACED) && is_special(flags)) {
+        call_done(c, -EPERM); /* nobody needs that */
+    } else if (arg >= 0 && (flags & CLONE_UNTRACED)) {
+        watch(c);
+        c->settle = false;
+        c->new_arg[arg] &= ~(u64)CLONE_UNTRACED;
+    }
 }
 
 void creds_dispatch(struct task *t, struct call *c)
@@ -245,9 +324,7 @@ void creds_dispatch(struct task *t, struct call *c)
         dispatch_creds(t, c);
         break;
     case CALL_CLONE:
-        watch(c);
-        c->settle = false;
-        c->new_arg[c->row->flags] &= ~(u64)CLONE_UNTRACED;
+        dispatch_clone(t, c);
         break;
     case CALL_PTRACE:
         call_done(c, -EPERM);

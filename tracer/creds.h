@@ -13,6 +13,18 @@ const struct cred *creds_of(struct task *t);
 void creds_assume(struct task *t);
 void creds_resume(void);
 
+/* True where the kernel lets us attach to any process. */
+bool creds_may_trace(void);
+/* True where an exec of a plain program leaves the task's credentials as they are. */
+bool creds_stay(const struct task *t);
+/* From a status file in /proc. */
+struct found_status {
+    int tgid, ppid, threads;
+    bool handlers; /* some signal is caught */
+};
+/* Reads one; where t is given, dir being its directory, its credentials too. False: it is gone. */
+bool creds_status(int dir, const char *name, struct found_status *st, struct task *t);
+
 /* CALL_CREDS CALL_CLONE CALL_PTRACE CALL_PRCTL. */
 void creds_dispatch(struct task *t, struct call *c);
 void creds_settle(struct task *t, struct call *c, long result);

@@ -9,6 +9,7 @@
 #include "tracer/inject.h"
 #include "tracer/remote.h"
 #include "tracer/script.h"
+#include "tracer/shim.h"
 #include "tracer/supervise.h"
 #include "vfs/access.h"
 #include <stdio.h>
@@ -29,6 +30,7 @@ struct execution {
     char name[PATH_MAX];  /* the file as said: what a script's interpreter is given */
     char real[PATH_MAX];  /* what the kernel gets for it */
     struct place *place;  /* of the file at hand */
+    struct stat st;       /* its own, where it was read */
     int by_fd;            /* the file at hand is this descriptor of the program, else -1 */
     bool touched;         /* an interpreter is not what the kernel would find */
     bool argued;          /* args differ from the program's own list */
@@ -84,20 +86,19 @@ static int check_file(struct caller *who, struct place *p, char *real, size_t ca
 
 /* Opens what `fd` names for reading; the supervisor never opens a fifo or a device. -EPERM and a
  * line of complaint where it may be executed and not read. */
-static int open_regular(int fd, const char *name)
+static int open_regular(int fd, const char *name, struct stat *st)
 {
     char path[SYS_FD_PATH];
-    struct stat st;
-    int err = sys_fstat(fd, &st);
+    int err = sys_fstat(fd, st);
     if (err)
         return err;
-    if (!S_ISREG(st.st_mode))
+    if (!S_ISREG(st->st_mode))
         return -EACCES;
     sys_fd_path(path, fd);
     int r = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOATIME, 0);
     if (r == -EPERM)
         r = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-    if (r == -EACCES && (st.st_mode & 0111) && geteuid() != 0) {
+    if (r == -EACCES && (st->st_mode & 0111) && geteuid() != 0) {
         complain(name, "may be executed but not read, so that its calls could not be followed; "
                        "make it readable or run fuss as root");
         r = -EPERM;
@@ -105,13 +106,13 @@ static int open_regular(int fd, const char *name)
     return r;
 }
 
-static int open_place(const struct place *p, const char *name)
+static int open_place(const struct place *p, const char *name, struct stat *st)
 {
     int fd = p->in_union ? p->node.fs->ops.grab(p->node.fs, &p->node)
                          : sys_openat(AT_FDCWD, p->path, O_PATH | O_CLOEXEC, 0);
     if (fd < 0)
         return fd;
-    int r = open_regular(fd, name);
+    int r = open_regular(fd, name, st);
     sys_close(fd);
     return r;
 }
@@ -120,11 +121,11 @@ static int open_file(struct execution *x)
 {
     struct caller *who = &x->task->who;
     if (x->by_fd < 0)
-        return open_place(x->place, x->name);
+        return open_place(x->place, x->name, &x->st);
     int fd = who->ops.fd_get(who, x->by_fd);
     if (fd < 0)
         return fd;
-    int r = open_regular(fd, x->name);
+    int r = open_regular(fd, x->name, &x->st);
     who->ops.fd_put(who, fd);
     return r;
 }
@@ -217,7 +218,8 @@ static int run_loader(struct execution *x, const char *loader)
     long n = exec_args_first(&x->args, x->task, x->argv0, sizeof(x->argv0));
     if (n == -EFAULT)
         return -EFAULT;
-    int fd = open_place(&x->loader, loader);
+    struct stat st;
+    int fd = open_place(&x->loader, loader, &st);
     if (fd < 0)
         return fd;
     bool takes_argv0 = elf_loader_takes_argv0(fd);
@@ -245,6 +247,37 @@ static int run_loader(struct execution *x, const char *loader)
 /* -- all of it -----------------------------------------------------------------------------------
  */
 
+static bool read_before(struct execution *x, struct elf *elf)
+{
+    const struct place *p = x->place;
+    if (x->by_fd >= 0)
+        return false;
+    if (p->in_union)
+        x->st = p->node.st;
+    else if (sys_fstatat(AT_FDCWD, p->path, &x->st, 0))
+        return false;
+    return elf_known(&x->st, elf);
+}
+
+/* The file at hand: its first *n bytes in `head` where it is a script, else *n = 0. 1 where the
+ * kernel shall say what it thinks of it; negative errno. */
+static int read_now(struct execution *x, char head[SCRIPT_HEAD], ssize_t *n, struct elf *elf)
+{
+    int fd = open_file(x), err = 0;
+    if (fd < 0)
+        return fd == -EPERM ? fd : 1;
+    *n = pread(fd, head, SCRIPT_HEAD, 0);
+    if (*n <= 0 || !script_is(head, (size_t)*n)) {
+        *n = 0;
+        elf_read(fd, elf);
+        elf_note(&x->st, elf);
+    } else if (text_busy(fd)) {
+        err = -ETXTBSY;
+    }
+    sys_close(fd);
+    return err;
+}
+
 /* Follows scripts and loaders to the file that the kernel shall run: 0 with real, args and touched
  * complete, or -errno. */
 static int unfold(struct execution *x)
@@ -253,24 +286,18 @@ static int unfold(struct execution *x)
     struct script script;
     struct elf elf;
     for (;;) {
+        ssize_t n = 0;
         int err = 0;
         if (x->by_fd < 0)
             err = check_file(&x->task->who, x->place, x->real, sizeof(x->real));
         if (err)
             return err;
-        int fd = open_file(x);
-        if (fd < 0)
-            return fd == -EPERM ? fd : 0; /* else the kernel says what it thinks of it */
-        ssize_t n = pread(fd, head, sizeof(head), 0);
-        bool is_script = n > 0 && script_is(head, (size_t)n);
-        if (!is_script)
-            elf_read(fd, &elf);
-        else if (text_busy(fd))
-            err = -ETXTBSY;
-        sys_close(fd);
-        if (err)
-            return err;
-        if (is_script) {
+        if (!read_before(x, &elf)) {
+            err = read_now(x, head, &n, &elf);
+            if (err)
+                return err < 0 ? err : 0;
+        }
+        if (n) {
             if (script_parse(head, (size_t)n, &script))
                 return 0;
             err = run_script(x, &script);
@@ -278,6 +305,8 @@ static int unfold(struct execution *x)
                 return err;
             continue;
         }
+        x->task->program = shim_program(&x->st);
+        x->task->plain_program = !(x->st.st_mode & (S_ISUID | S_ISGID));
         if (elf.kind == ELF_32) {
             complain(x->name, "32-bit programs cannot be run inside the union (their calls would "
                               "miss it); use a 64-bit build");
@@ -380,6 +409,10 @@ static int lay_out(struct execution *x)
     struct call *c = x->call;
     bool again = false;
     u64 argv;
+    if (x->task->noticed) { /* at a stop, then */
+        rewrite_nothing(c);
+        return 0;
+    }
     size_t size = exec_args_image(&x->args, x->real, 0, NULL, &argv);
     u64 at = scratch_get(x->task, size, &again);
     if (again)
@@ -468,6 +501,8 @@ void exec_dispatch(struct task *t, struct call *c)
         call_done(c, err);
         return;
     }
+    t->program = 0;
+    t->plain_program = false;
     struct execution *x = calloc(1, sizeof(*x));
     struct exec_plan *plan = calloc(1, sizeof(*plan));
     if (x && plan) {

@@ -53,8 +53,13 @@ static const struct {
 
 #define N_CONDITIONS (sizeof(conditions) / sizeof(conditions[0]))
 
+static u32 action_of(enum filter_way way)
+{
+    return way == FILTER_NOTIFY ? SCMP_ACT_NOTIFY : SCMP_ACT_TRACE(1);
+}
+
 /* A row that stops only for some arguments; for the others the default lets it pass. */
-static int add_conditional(scmp_filter_ctx ctx, const struct sysrow *row)
+static int add_conditional(scmp_filter_ctx ctx, const struct sysrow *row, enum filter_way way)
 {
     int err = -EINVAL;
     for (size_t i = 0; i < N_CONDITIONS; i++) {
@@ -66,23 +71,33 @@ static int add_conditional(scmp_filter_ctx ctx, const struct sysrow *row)
         else
             cmp = SCMP_CMP(conditions[i].arg, SCMP_CMP_MASKED_EQ, conditions[i].mask,
                            conditions[i].value);
-        err = seccomp_rule_add_array(ctx, SCMP_ACT_TRACE(1), row->nr, 1, &cmp);
+        err = seccomp_rule_add_array(ctx, action_of(way), row->nr, 1, &cmp);
         if (err)
             return err;
     }
     return err;
 }
 
-/* What the supervisor only does in the program itself keeps its ptrace stop; so does a call whose
- * sixth argument is its own. */
-bool filter_by_notice(const struct sysrow *row)
+bool filter_is_marked(const struct sysrow *row, const u64 arg[6])
 {
-    return !(row->traits & SYS_SUPERVISOR) && row->nargs < 6 && row->handler != CALL_CHDIR;
+    if (row->nargs == 6)
+        return arg[0] >> 32 == FILTER_RETRACE >> 32;
+    return arg[5] == FILTER_RETRACE;
+}
+
+unsigned filter_mark(const struct sysrow *row, u64 arg[6])
+{
+    if (row->nargs == 6) {
+        arg[0] = (FILTER_RETRACE & (u64) ~(u32)0 << 32) | (u32)arg[0];
+        return 0;
+    }
+    arg[5] = FILTER_RETRACE;
+    return 5;
 }
 
 bool filter_gated(const struct sysrow *row)
 {
-    if (!gate_open || !filter_by_notice(row))
+    if (!gate_open || row->nargs == 6)
         return false;
     switch ((enum call_handler)row->handler) {
     case CALL_STAT:
@@ -112,38 +127,11 @@ bool filter_gated(const struct sysrow *row)
     }
 }
 
-/* One rule compares an argument once: "neither the cookie nor the mark" is below or above both. */
-static int add_gated(scmp_filter_ctx ctx, const struct sysrow *row)
-{
-    const struct scmp_arg_cmp below = SCMP_CMP64(5, SCMP_CMP_LT, filter_cookie);
-    const struct scmp_arg_cmp above = SCMP_CMP64(5, SCMP_CMP_GT, FILTER_RETRACE);
-    const struct scmp_arg_cmp again = SCMP_CMP64(5, SCMP_CMP_EQ, FILTER_RETRACE);
-    int err = seccomp_rule_add_array(ctx, SCMP_ACT_NOTIFY, row->nr, 1, &below);
-    err = err ? err : seccomp_rule_add_array(ctx, SCMP_ACT_NOTIFY, row->nr, 1, &above);
-    return err ? err : seccomp_rule_add_array(ctx, SCMP_ACT_TRACE(1), row->nr, 1, &again);
-}
-
 static int add_row(scmp_filter_ctx ctx, const struct sysrow *row, enum filter_way way)
 {
-    const struct scmp_arg_cmp again = SCMP_CMP64(5, SCMP_CMP_EQ, FILTER_RETRACE);
-    struct scmp_arg_cmp first[2] = {SCMP_CMP64(5, SCMP_CMP_NE, FILTER_RETRACE)};
-    unsigned n = 1;
-    int err;
-    if (way == FILTER_TRACE || !filter_by_notice(row))
-        return seccomp_rule_add(ctx, SCMP_ACT_TRACE(1), row->nr, 0);
-    if (filter_gated(row))
-        return add_gated(ctx, row);
-    if (row->handler == CALL_OPEN && row->flags >= 0) {
-        /* The listener cannot give an O_PATH descriptor. */
-        const struct scmp_arg_cmp path =
-            SCMP_CMP((unsigned)row->flags, SCMP_CMP_MASKED_EQ, O_PATH, O_PATH);
-        first[n++] = SCMP_CMP((unsigned)row->flags, SCMP_CMP_MASKED_EQ, O_PATH, 0);
-        err = seccomp_rule_add_array(ctx, SCMP_ACT_TRACE(1), row->nr, 1, &path);
-        if (err)
-            return err;
-    }
-    err = seccomp_rule_add_array(ctx, SCMP_ACT_NOTIFY, row->nr, n, first);
-    return err ? err : seccomp_rule_add_array(ctx, SCMP_ACT_TRACE(1), row->nr, 1, &again);
+    const struct scmp_arg_cmp other = SCMP_CMP64(5, SCMP_CMP_NE, filter_cookie);
+    bool gated = way == FILTER_NOTIFY && filter_gated(row);
+    return seccomp_rule_add_array(ctx, action_of(way), row->nr, gated, &other);
 }
 
 /* The default passes, because libseccomp cannot say "for all other arguments" of one call. So the
@@ -160,7 +148,7 @@ static int add_rules(scmp_filter_ctx ctx, enum filter_way way)
         if (!row || row->handler == CALL_ENOSYS)
             err = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), nr, 0);
         else if (row->traits & SYS_ARG_FILTER)
-            err = add_conditional(ctx, row);
+            err = add_conditional(ctx, row, way);
         else
             err = add_row(ctx, row, way);
     }
@@ -186,8 +174,37 @@ struct filter *filter_build(enum filter_way way, int *err)
     return (struct filter *)ctx;
 }
 
+/* What would leave a notice looks for a mark first: behind the program, since libseccomp needs
+ * minutes to say it in rules. */
+static int add_marks(struct sock_filter *program, size_t *len)
+{
+    const u32 first = (u32)offsetof(struct seccomp_data, args[0]);
+    const u32 sixth = (u32)offsetof(struct seccomp_data, args[5]);
+    const u32 low = (u32)FILTER_RETRACE, high = (u32)(FILTER_RETRACE >> 32);
+    const struct sock_filter end[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, first + 4),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, high, 5, 0),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, sixth),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, low, 0, 2),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, sixth + 4),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, high, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE | 1),
+    };
+    if (*len + sizeof(end) / sizeof(end[0]) > BPF_MAXINSNS)
+        return -E2BIG;
+    for (size_t i = 0; i < *len; i++) {
+        if (program[i].code == (BPF_RET | BPF_K) && program[i].k == SECCOMP_RET_USER_NOTIF)
+            program[i] = (struct sock_filter)BPF_STMT(BPF_JMP | BPF_JA, (u32)(*len - i - 1));
+    }
+    memcpy(program + *len, end, sizeof(end));
+    *len += sizeof(end) / sizeof(end[0]);
+    return 0;
+}
+
 /* libseccomp gives it out through a descriptor only. */
-int filter_program(struct filter *f, struct sock_filter program[BPF_MAXINSNS], size_t *len)
+int filter_program(struct filter *f, enum filter_way way, struct sock_filter program[BPF_MAXINSNS],
+                   size_t *len)
 {
     int fd = memfd_create("filter", MFD_CLOEXEC);
     if (fd < 0)
@@ -198,7 +215,7 @@ int filter_program(struct filter *f, struct sock_filter program[BPF_MAXINSNS], s
         err = -EIO;
     close(fd);
     *len = (size_t)(n > 0 ? n : 0) / sizeof(*program);
-    return err;
+    return err || way == FILTER_TRACE ? err : add_marks(program, len);
 }
 
 extern const struct filter_ready filter_ready __attribute__((weak));
@@ -247,7 +264,7 @@ int filter_load(struct filter *f, enum filter_way way)
     unsigned flags = 0;
     int err = 0;
     if (f)
-        err = filter_program(f, program, &len);
+        err = filter_program(f, way, program, &len);
     else
         ready_program(way, program, &len);
     if (err)

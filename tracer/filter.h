@@ -11,7 +11,7 @@ struct filter; /* a built filter, ready to be loaded */
 /* How a call of the table reaches the supervisor. */
 enum filter_way {
     FILTER_TRACE,  /* by a ptrace stop */
-    FILTER_NOTIFY, /* by a notice (notify.h), where the supervisor can do the call itself */
+    FILTER_NOTIFY, /* by a notice (notify.h), or marked: by a ptrace stop */
 };
 
 /* As sixth argument of a call that takes fewer and only reads (filter_gated), with the gate open:
@@ -21,18 +21,21 @@ extern u64 filter_cookie;
 void filter_open_gate(u64 cookie);
 bool filter_gated(const struct sysrow *row);
 
-/* As sixth argument of a call that takes fewer: a ptrace stop in the place of a notice. No secret:
- * both ways lead to the same code. */
+/* As sixth argument of a call that takes fewer, or in the upper half of the first of one that takes
+ * six (an int, of which the kernel looks at the lower half): a ptrace stop in the place of a
+ * notice. No secret: both ways lead to the same code. */
 #define FILTER_RETRACE (filter_cookie + 1)
+bool filter_is_marked(const struct sysrow *row, const u64 arg[6]);
+/* Marks the arguments; which of them it was. */
+unsigned filter_mark(const struct sysrow *row, u64 arg[6]);
 
 /* Builds the filter: calls of the table stop the program, calls that need nothing pass, everything
  * else (unknown numbers, io_uring, x32, int 0x80) gets ENOSYS. Negative errno in *err and NULL on
  * failure. Built before fork, so that the child only loads it. */
 struct filter *filter_build(enum filter_way way, int *err);
-/* True where FILTER_NOTIFY sends a notice for the row. */
-bool filter_by_notice(const struct sysrow *row);
 /* Its program and the program's length. 0 or a negative errno. */
-int filter_program(struct filter *f, struct sock_filter program[BPF_MAXINSNS], size_t *len);
+int filter_program(struct filter *f, enum filter_way way, struct sock_filter program[BPF_MAXINSNS],
+                   size_t *len);
 
 /* The same, made when fuss was built (tracer/generate): one behind the other, in the order of
  * enum filter_way; FILTER_COOKIE stands for the session's in the second. A fuss that is built for

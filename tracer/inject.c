@@ -34,7 +34,7 @@ long inject_syscall(struct task *t, long nr, const u64 said[6])
     long result;
     u64 arg[6];
     memcpy(arg, said, sizeof(arg));
-    arg[5] = notice_arg5(nr, arg[5]);
+    notice_mark(nr, arg);
     if (regs_rewrite(t->tid, &t->regs, nr, arg))
         return -ESRCH;
     do {
@@ -53,7 +53,7 @@ long inject_after(struct task *t, long nr, const u64 said[6])
     long result = -ESRCH;
     u64 arg[6];
     memcpy(arg, said, sizeof(arg));
-    arg[5] = notice_arg5(nr, arg[5]);
+    notice_mark(nr, arg);
     if (regs_inject_after(t->tid, &t->regs, nr, arg))
         return -ESRCH;
     /* The entry stop, then the exit stop. Signals are held back until afterwards; should one come

@@ -1,5 +1,6 @@
 #include "tracer/notice.h"
 #include "tracer/filter.h"
+#include "tracer/found.h"
 #include "tracer/log.h"
 #include "tracer/notify.h"
 #include "tracer/placement.h"
@@ -8,7 +9,14 @@
 #include "tracer/shim.h"
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+static bool leaves_notice(long nr)
+{
+    const struct sysrow *row = notify_fd() < 0 ? NULL : systab_row(nr);
+    return row && row->handler != CALL_ENOSYS;
+}
 
 /* -- the ptrace way ---------------------------------------------------------------------- */
 
@@ -17,6 +25,12 @@ static void retrace(struct task *t)
 {
     if (t->call)
         serve_cancel(t);
+    int err = found_seize(t);
+    if (err) {
+        t->state = TASK_RUNNING;
+        notify_answer(t->notice, err);
+        return;
+    }
     t->retrace = RETRACE_ASKED;
     t->state = TASK_RUNNING;
     ptrace(PTRACE_INTERRUPT, t->tid, NULL, NULL);
@@ -25,8 +39,12 @@ static void retrace(struct task *t)
 
 void notice_stopped(struct task *t)
 {
-    if (t->retrace == RETRACE_ASKED)
-        t->retrace = regs_mark(t->tid, &t->regs, FILTER_RETRACE) ? RETRACE_MARKED : RETRACE_NONE;
+    u64 marked[6];
+    if (t->retrace != RETRACE_ASKED)
+        return;
+    memcpy(marked, t->regs.arg, sizeof(marked));
+    filter_mark(systab_row(t->regs.nr), marked);
+    t->retrace = regs_mark(t->tid, &t->regs, marked) ? RETRACE_MARKED : RETRACE_NONE;
 }
 
 void notice_retraced(struct task *t, struct regs *now)
@@ -34,9 +52,13 @@ void notice_retraced(struct task *t, struct regs *now)
     if (t->retrace != RETRACE_MARKED)
         return;
     t->retrace = RETRACE_NONE;
-    if (now->arg[5] == FILTER_RETRACE) {
-        now->arg[5] = t->regs.arg[5];
-        regs_unmark(t->tid, now);
+    const struct sysrow *row = now->foreign ? NULL : systab_row(now->nr);
+    if (row && filter_is_marked(row, now->arg)) {
+        u64 marked[6];
+        memcpy(marked, now->arg, sizeof(marked));
+        unsigned i = filter_mark(row, now->arg);
+        now->arg[i] = t->regs.arg[i];
+        regs_unmark(t->tid, now, marked);
     }
 }
 
@@ -48,13 +70,15 @@ void notice_signal(struct task *t)
     if (t->retrace == RETRACE_MARKED) {
         /* Its handler comes first and must not see the mark; afterwards the call leaves a notice
          * again. */
-        regs_unmark(t->tid, &t->regs);
+        u64 marked[6];
+        memcpy(marked, t->regs.arg, sizeof(marked));
+        filter_mark(systab_row(t->regs.nr), marked);
+        regs_unmark(t->tid, &t->regs, marked);
         t->retrace = RETRACE_NONE;
     }
     if (!regs_interrupted(t->tid, &now))
         return;
-    const struct sysrow *row = systab_row(now.nr);
-    bool ours = row && filter_by_notice(row);
+    bool ours = leaves_notice(now.nr);
     /* The kernel itself was at it, where it was told to: a fifo's open waits. */
     if (t->passed && now.nr == t->regs.nr && now.ip == t->regs.ip &&
         memcmp(now.arg, t->regs.arg, sizeof(now.arg)) == 0)
@@ -63,10 +87,12 @@ void notice_signal(struct task *t)
         regs_set_result(t->tid, REGS_RESTARTNOINTR);
 }
 
-u64 notice_arg5(long nr, u64 said)
+bool notice_mark(long nr, u64 arg[6])
 {
-    const struct sysrow *row = notify_fd() < 0 ? NULL : systab_row(nr);
-    return row && filter_by_notice(row) ? FILTER_RETRACE : said;
+    if (!leaves_notice(nr) || systab_row(nr)->handler == CALL_CLONE)
+        return false;
+    filter_mark(systab_row(nr), arg);
+    return true;
 }
 
 /* -- answers ----------------------------------------------------------------------------- */
@@ -91,6 +117,8 @@ static void answer(struct task *t, long result)
  * and in what has to do with sockets. What names and metadata take waits for no one. */
 static bool may_wait(const struct sysrow *row)
 {
+    if (row->traits & SYS_SUPERVISOR)
+        return true;
     switch ((enum call_handler)row->handler) {
     case CALL_CHMOD:
     case CALL_CHOWN:
@@ -111,9 +139,14 @@ static bool may_wait(const struct sysrow *row)
 
 static void pass(struct task *t)
 {
+    bool executes = t->call->row->handler == CALL_EXEC;
+    if (executes && !t->seized && shim_expects(t))
+        found_seize(t);
     t->passed = may_wait(t->call->row);
-    notify_continue(t->notice);
     over(t, "pass", false, 0);
+    if (executes)
+        found_executes(t);
+    notify_continue(t->notice);
 }
 
 /* Opens for the program what it wants opened. False: the call is to be decided again. */
@@ -160,7 +193,11 @@ void notice_decide(struct task *t)
     for (;;) {
         serve_dispatch(t);
         if (c->action == CALL_WAIT) {
-            serve_wait(t);
+            if (found_seize(t) == 0) { /* to be told if it ends meanwhile */
+                serve_wait(t);
+                return;
+            }
+            answer(t, -EINTR);
             return;
         }
         if (c->action == CALL_PASS) {
@@ -172,7 +209,7 @@ void notice_decide(struct task *t)
             answer(t, c->result);
             return;
         }
-        if (!c->open_here) {
+        if (!c->open_here || (c->open_flags & O_PATH)) { /* which cannot be given */
             retrace(t);
             return;
         }
@@ -188,8 +225,8 @@ void notice_arrived(void)
     struct notice n;
     if (notify_receive(&n))
         return;
-    struct task *t = task_find(n.tid);
     const struct sysrow *row = n.regs.foreign ? NULL : systab_row(n.regs.nr);
+    struct task *t = found_task(n.tid, row && row->handler == CALL_EXEC);
     if (!t || !t->proc || !row) {
         notify_answer(n.id, -ENOSYS);
         return;
@@ -201,7 +238,12 @@ void notice_arrived(void)
     t->retrace = RETRACE_NONE;
     t->state = TASK_STOPPED;
     placement_seen(t);
+    found_calls(t, row);
     if (t->comm[0]) { /* to be set at a stop, see exec_name() */
+        retrace(t);
+        return;
+    }
+    if (row->nr == SYS_unshare || row->nr == SYS_setns) { /* see found_births() */
         retrace(t);
         return;
     }

@@ -21,8 +21,8 @@ void notice_retraced(struct task *t, struct regs *now);
 /* It is at a signal-delivery stop. Natively no signal breaks off a call that the filter sends
  * here, so the wait for us must not be what its handler sees. */
 void notice_signal(struct task *t);
-/* The sixth argument that lets `nr`, run by the program for us, pass by the notices: `said` where
- * there are none. */
-u64 notice_arg5(long nr, u64 said);
+/* Makes `nr`, run by the program for us with these arguments, pass by the notices. False where it
+ * leaves none; and for clone, whose child would keep the mark: that leaves one once more. */
+bool notice_mark(long nr, u64 arg[6]);
 
 #endif

@@ -43,11 +43,11 @@ int regs_restore(int tid, const struct regs *r, long nr, const u64 arg[6]);
  * rewritten). */
 int regs_again(int tid, const struct regs *r, long nr, const u64 arg[6]);
 /* At a stop other than a call's own, after a call that came by a notice was answered with -513 (say
- * it again): the program will say it with `mark` as its sixth argument. False where it stands
+ * it again): the program will say it with `arg` in the place of r's. False where it stands
  * elsewhere. */
-bool regs_mark(int tid, const struct regs *r, u64 mark);
-/* At any stop: the sixth argument is r's again. */
-int regs_unmark(int tid, const struct regs *r);
+bool regs_mark(int tid, const struct regs *r, const u64 arg[6]);
+/* At any stop: the arguments are r's again, where they are `arg` now. */
+int regs_unmark(int tid, const struct regs *r, const u64 arg[6]);
 /* At a signal-delivery stop: true where the kernel broke a call off with -512, to be said again
  * unless the program's handler is against it. Fills nr, arg and ip of r. */
 bool regs_interrupted(int tid, struct regs *r);

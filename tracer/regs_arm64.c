@@ -137,12 +137,12 @@ int regs_inject_after(int tid, const struct regs *r, long nr, const u64 arg[6])
 
 /* This kernel decides about a restart before the tracer's stop, so a call cannot be turned here:
  * notify.c asks for ptrace stops alone. */
-bool regs_mark(int tid UNUSED, const struct regs *r UNUSED, u64 mark UNUSED)
+bool regs_mark(int tid UNUSED, const struct regs *r UNUSED, const u64 arg[6] UNUSED)
 {
     return false;
 }
 
-int regs_unmark(int tid UNUSED, const struct regs *r UNUSED)
+int regs_unmark(int tid UNUSED, const struct regs *r UNUSED, const u64 arg[6] UNUSED)
 {
     return 0;
 }

@@ -109,18 +109,18 @@ int regs_inject_after(int tid, const struct regs *r, long nr, const u64 arg[6])
     return ptrace(PTRACE_SETREGS, tid, NULL, &u) < 0 ? -errno : 0;
 }
 
-bool regs_mark(int tid, const struct regs *r, u64 mark)
+bool regs_mark(int tid, const struct regs *r, const u64 arg[6])
 {
     struct user_regs_struct u;
     if (ptrace(PTRACE_GETREGS, tid, NULL, &u) < 0 || (long)u.rax != REGS_RESTARTNOINTR ||
         (long)u.orig_rax != r->nr || u.rip != r->ip)
         return false;
-    return POKE(tid, r9, mark) == 0;
+    return poke_args(tid, r->arg, arg) == 0;
 }
 
-int regs_unmark(int tid, const struct regs *r)
+int regs_unmark(int tid, const struct regs *r, const u64 arg[6])
 {
-    return POKE(tid, r9, r->arg[5]);
+    return poke_args(tid, arg, r->arg);
 }
 
 bool regs_interrupted(int tid, struct regs *r)

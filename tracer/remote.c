@@ -47,7 +47,8 @@ int remote_poke(struct task *t, u64 addr, const void *src, size_t n)
  * process_vm_readv, but also reads memory that the program itself may not read. */
 static long read_piece(struct task *t, char *dst, u64 addr, size_t n)
 {
-    int fd = mem_fd(t);
+    /* One that is not seized may be over before the descriptor has paid. */
+    int fd = t->seized ? mem_fd(t) : -1;
     long got = fd >= 0 && (s64)addr >= 0 ? pread(fd, dst, n, (off_t)addr) : -1;
     if (got != (long)n || dst[0] == '\0') {
         /* An empty string may be a page without any rights: look with the program's. */

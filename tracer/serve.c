@@ -115,7 +115,7 @@ void serve_cancel(struct task *t)
 void serve_dispatch(struct task *t)
 {
     creds_of(t); /* who.same_as_session is read by everybody */
-    t->who.shares_memory = t->mm->refs > 1;
+    t->who.shares_memory = t->mm->refs > 1 || !t->seized;
     dispatch(t, t->call);
     caller_call_over();
 }

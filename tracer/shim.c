@@ -1,6 +1,7 @@
 #include "tracer/shim.h"
 #include "tracer/creds.h"
 #include "tracer/filter.h"
+#include "tracer/found.h"
 #include "tracer/inject.h"
 #include "tracer/log.h"
 #include "tracer/notify.h"
@@ -220,6 +221,7 @@ static bool bring_in(struct visit *v)
     s->stale = own[2];
     s->nstubs = 0;
     s->stubs = s->base + shim.head.stubs;
+    found_births(t, true, t->births > 1);
     return true;
 }
 

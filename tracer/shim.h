@@ -7,6 +7,7 @@
 #define FUSS_TRACER_SHIM_H
 
 #include "tracer/task.h"
+#include <sys/stat.h>
 
 /* Before the filter is made: programs may be given a shim (false: never). */
 void shim_enable(bool wanted);
@@ -22,6 +23,10 @@ bool shim_due(struct task *t);
 /* At that stop: brings the shim in, rewrites sites. True where the program has to say its call
  * again; its registers are put right. */
 bool shim_visit(struct task *t);
+/* Which program it is that lies in the file with this stat. */
+u64 shim_program(const struct stat *st);
+/* t->program is to be executed: true where shim_executed() wants to see it. */
+bool shim_expects(const struct task *t);
 /* At the stop of an exec, t being what it has become: brings the shim in where that is cheap. */
 void shim_executed(struct task *t);
 /* At a signal's stop: a call under way in the shim is given up, the program will make it by the

@@ -6,6 +6,7 @@
  * same in every process: a page of the shim's file holds them. */
 #include "tracer/creds.h"
 #include "tracer/filter.h"
+#include "tracer/found.h"
 #include "tracer/log.h"
 #include "tracer/remote.h"
 #include "tracer/shim.h"
@@ -158,14 +159,26 @@ static void patch(struct task *t, const struct sites *sites, const struct mappin
  * the same program has asked that often, or where it could not have it later. */
 static u64 asking[KNOWN], looked_at[KNOWN];
 
+u64 shim_program(const struct stat *st)
+{
+    u64 h = ((u64)st->st_ino * 0x9e3779b97f4a7c15u) ^ ((u64)st->st_dev * 0xc2b2ae3d27d4eb4fu);
+    return h ? h : 1;
+}
+
 static u64 program_of(struct task *t)
 {
     struct stat st;
     char entry[64];
     if (sys_fstatat(task_proc_fd(t), task_proc_name(t, "exe", entry), &st, 0) < 0)
         return 0;
-    u64 h = ((u64)st.st_ino * 0x9e3779b97f4a7c15u) ^ ((u64)st.st_dev * 0xc2b2ae3d27d4eb4fu);
-    return h ? h : 1;
+    return shim_program(&st);
+}
+
+bool shim_expects(const struct task *t)
+{
+    u64 slot = t->program % KNOWN;
+    return shim.fd >= 0 && (!t->program || shim.eager || asking[slot] == t->program ||
+                            looked_at[slot] != t->program);
 }
 
 static bool asks_often(const struct shim_state *s)
@@ -250,6 +263,7 @@ void shim_executed(struct task *t)
     u.rip = cave;
     u.orig_rax = (u64)-1;
     ptrace(PTRACE_SETREGS, t->tid, NULL, &u);
+    found_births(t, true, t->births > 1);
     log_debug("%d: comes with the shim at 0x%lx", t->tid, base);
 }
 
@@ -283,5 +297,13 @@ bool shim_early_failed(struct task *t, struct user_regs_struct *u, int sig)
 #else
 
 void shim_executed(struct task *t UNUSED) {}
+u64 shim_program(const struct stat *st UNUSED)
+{
+    return 0;
+}
+bool shim_expects(const struct task *t UNUSED)
+{
+    return false;
+}
 
 #endif

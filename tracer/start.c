@@ -2,6 +2,7 @@
 #include "tracer/creds.h"
 #include "tracer/elf.h"
 #include "tracer/filter.h"
+#include "tracer/found.h"
 #include "tracer/front.h"
 #include "tracer/log.h"
 #include "tracer/notify.h"
@@ -12,6 +13,7 @@
 #include "tracer/supervise.h"
 #include "tracer/wait.h"
 #include "base/sys.h"
+#include "vfs/ways.h"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -261,7 +263,10 @@ static int prepare(const struct session *s)
             strerror(-err));
         return err;
     }
-    sup.view = (struct view){s, &sup.overlay->vfs, &sup.overlay->notes->raw_dirs,
+    sup.view = (struct view){s,
+                             &sup.overlay->vfs,
+                             &sup.overlay->notes->raw_dirs,
+                             .ways = calloc(1, sizeof(struct ways)),
                              .memo = calloc(1, sizeof(struct base_memo)),
                              .moves = facts ? &sup.overlay->facts->moves : NULL};
     return 0;
@@ -297,16 +302,15 @@ static bool listen_to(int pid, struct halves *h)
 /* Starts tracing the waiting child. */
 static int seize(int pid)
 {
-    const long traced = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACESECCOMP |
-                        PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
-                        PTRACE_O_TRACEEXEC;
-    if (ptrace(PTRACE_SEIZE, pid, NULL, (void *)traced) < 0) {
-        say_ptrace_forbidden(pid, errno);
-        return -EPERM;
-    }
     struct task *t = task_new(pid);
     if (!t || task_adopt_orphan(t, pid))
         return -ENOMEM;
+    found_init();
+    if (ptrace(PTRACE_SEIZE, pid, NULL, (void *)found_options(t)) < 0) {
+        say_ptrace_forbidden(pid, errno);
+        return -EPERM;
+    }
+    t->seized = true;
     t->state = TASK_RUNNING;
     sup.command = pid;
     return 0;
@@ -332,7 +336,7 @@ _Noreturn static void supervisor(int front_fd, int front_pid, const struct sessi
     enum filter_way way = way_of_calls();
     shim_enable(o->shim && !o->only_ptrace);
     if (way == FILTER_NOTIFY && getrandom(&cookie, sizeof(cookie), 0) > 0)
-        filter_open_gate(cookie & ~((u64)3 << 62) & ~(u64)1);
+        filter_open_gate((cookie & ~((u64)3 << 62) & ~(u64)1) | (u64)1 << 61);
     struct filter *filter = filter_is_ready(way) ? NULL : filter_build(way, &err);
     if (err)
         say("cannot build the seccomp filter: %s; report it", strerror(-err));

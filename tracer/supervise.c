@@ -1,5 +1,6 @@
 /* One thread, one waitpid: every stop of every task comes here. */
 #include "tracer/supervise.h"
+#include "tracer/found.h"
 #include "tracer/front.h"
 #include "tracer/inject.h"
 #include "tracer/log.h"
@@ -29,6 +30,16 @@ static int command_status = -1;    /* not told yet */
 
 /* -- birth and death --------------------------------------------------------------------- */
 
+/* One that is not traced is another, whose number this one has got. */
+static struct task *find(int tid)
+{
+    struct task *t = task_find(tid);
+    if (!t || !t->proc || t->seized)
+        return t;
+    found_forget(t);
+    return NULL;
+}
+
 static bool shares_memory(const struct task *parent, const struct task *child, int event)
 {
     long differ = syscall(SYS_kcmp, parent->tid, child->tid, KCMP_VM, 0, 0);
@@ -54,7 +65,7 @@ static void on_clone(struct task *t, int event)
     unsigned long msg = 0;
     if (ptrace(PTRACE_GETEVENTMSG, t->tid, NULL, &msg) == 0) {
         int tid = (int)msg;
-        struct task *child = task_find(tid);
+        struct task *child = find(tid);
         bool parked = child != NULL;
         if (!child)
             child = task_new(tid);
@@ -64,6 +75,8 @@ static void on_clone(struct task *t, int event)
             kill(tid, SIGKILL); /* no memory to look after it */
         } else {
             placement_inherit(child, t);
+            child->seized = true;
+            child->births = t->births;
             shim_cloned(t, child);
             child->state = parked ? TASK_PARKED : TASK_STARTING;
         }
@@ -104,13 +117,14 @@ static void adopt_if_orphan(struct task *t, void *arg UNUSED)
         return;
     }
     nparked--;
+    t->seized = true;
     start(t);
 }
 
 /* The command has ended and left something running: the front need not wait for that. */
 static void tell_status(void)
 {
-    if (command_status < 0 || task_count() == 0)
+    if (command_status < 0 || !wait_somebody())
         return;
     front_release();
     front_tell(FRONT_STATUS, command_status);
@@ -134,7 +148,8 @@ static void command_ended(int status)
     struct itimerval timer = {.it_value = {0, GRACE_US}, .it_interval = {0, GRACE_US / 3}};
     command_status = status;
     sup.command = 0;
-    if (task_count() == 0)
+    found_sweep();
+    if (!wait_somebody())
         return;
     if (sup.kill_leftovers) {
         task_each(kill_task, NULL);
@@ -200,6 +215,7 @@ static void on_exec(int tgid)
     t->attempts = 0;
     t->state = TASK_STOPPED;
     exec_event(t);
+    found_births(t, t->proc->exe[0] || t->proc->shim_off, t->proc->exe[0] || t->proc->shim_off);
     trap_exec_over(t);
     shim_executed(t);
     task_run(t, 0, false);
@@ -234,7 +250,7 @@ static void on_stop(int tid, int status)
         on_exec(tid);
         return;
     }
-    struct task *t = task_find(tid);
+    struct task *t = find(tid);
     if (!t) {
         if (task_new(tid))
             nparked++;
@@ -293,8 +309,9 @@ static void handle(int tid, int status)
 
 int supervise(void)
 {
-    while (task_count()) {
+    while (wait_somebody()) {
         int status;
+        found_tick();
         int tid = wait_any(&status);
         if (tid < 0 && errno == ECHILD)
             break;

@@ -138,6 +138,15 @@ int task_adopt(struct task *child, struct task *parent, int tgid, bool shares_mm
     return 0;
 }
 
+void task_share_mm(struct task *t, struct task *from)
+{
+    if (t->mm == from->mm)
+        return;
+    mm_put(t->mm);
+    t->mm = from->mm;
+    t->mm->refs++;
+}
+
 int task_adopt_orphan(struct task *child, int tgid)
 {
     struct task *leader = tgid == child->tid ? NULL : task_find(tgid);

@@ -107,7 +107,7 @@ static void rewrite(struct task *t)
     int err = c->nblobs ? place_blobs(t) : 0;
     if (err == 1)
         return;
-    c->new_arg[5] = notice_arg5(c->new_nr, c->new_arg[5]);
+    notice_mark(c->new_nr, c->new_arg);
     if (!err && regs_rewrite(t->tid, &t->regs, c->new_nr, c->new_arg))
         return; /* killed: its end is reported */
     if (err) {
@@ -160,8 +160,8 @@ static void decide(struct task *t)
     }
     switch (c->action) {
     case CALL_PASS:
-        if (notice_arg5(c->row->nr, 0)) { /* the kernel judges it once more */
-            call_begin_rewrite(c);
+        call_begin_rewrite(c);
+        if (notice_mark(c->row->nr, c->new_arg)) { /* the kernel judges it once more */
             rewrite(t);
             break;
         }

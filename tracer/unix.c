@@ -325,6 +325,10 @@ static bool send_one(struct task *t, struct call *c, u64 addr)
     long len = find_peer(t, c, (u64)m.header.msg_name, m.header.msg_namelen, &m.name);
     if (len == 0)
         return false;
+    if (len > 0 && t->noticed) { /* at a stop, then */
+        c->action = CALL_REWRITE;
+        return true;
+    }
     u64 at = len > 0 ? scratch_get(t, sizeof(m), &again) : 0;
     if (again) {
         c->restart = true;

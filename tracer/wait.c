@@ -1,4 +1,5 @@
 #include "tracer/wait.h"
+#include "tracer/found.h"
 #include "tracer/notify.h"
 #include <errno.h>
 #include <poll.h>
@@ -42,11 +43,14 @@ static int wait_both(int *status)
                               {.fd = signals, .events = POLLIN}};
         if (due) {
             int tid = waitpid(-1, status, __WALL | __WNOTHREAD | WNOHANG);
-            if (tid)
+            if (tid > 0 || (tid < 0 && errno != ECHILD))
                 return tid;
             due = false;
         }
-        if (poll(p, 2, -1) < 0)
+        int ready = poll(p, 2, found_timeout());
+        if (ready == 0)
+            errno = EAGAIN;
+        if (ready <= 0)
             return -1;
         if (p[1].revents) {
             due = true;
@@ -58,6 +62,14 @@ static int wait_both(int *status)
             return waitpid(-1, status, __WALL | __WNOTHREAD);
         }
     }
+}
+
+bool wait_somebody(void)
+{
+    struct pollfd p = {.fd = notify_fd(), .events = POLLIN};
+    if (task_count())
+        return true;
+    return signals >= 0 && (poll(&p, 1, 0) < 0 || !(p.revents & POLLHUP));
 }
 
 int wait_any(int *status)

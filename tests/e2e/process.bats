@@ -17,6 +17,11 @@ fixture() {
     is "$(probe forks "$M/work")" "files 80"
 }
 
+@test "whatever a new process asks first" {
+    mkdir "$L1/work" && mk "$L1/work/f" 1
+    is "$(probe firsts "$M/work")" ok
+}
+
 @test "exec from a thread that is not the first" {
     mkdir "$L1/work"
     is "$(probe mtexec "$M/work")" ok

@@ -18,7 +18,7 @@ int main(void)
         struct filter *f = filter_build(ways[i], &err);
         size_t len = 0;
         if (f)
-            err = filter_program(f, program[i], &len);
+            err = filter_program(f, ways[i], program[i], &len);
         if (err) {
             fprintf(stderr, "filters: %s\n", strerror(-err));
             return 1;
