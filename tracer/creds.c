@@ -297,7 +297,7 @@ static bool is_special(u64 flags)
 
 static void dispatch_clone(struct task *t, struct call *c)
 {
-    int arg = c->row->flags;
+    const int arg = (int)c->row->flags;
     u64 flags = arg < 0 ? 0 : c->arg[arg];
     call_pass(c);
     if (arg < 0 && t->who.ops.read(&t->who, &flags, c->arg[0], sizeof(flags)))

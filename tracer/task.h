@@ -76,11 +76,11 @@ struct task {
     struct mm *mm;
     struct regs regs;   /* of the call under way: valid from its seccomp stop to its exit stop */
     struct call *call;  /* the call under way, NULL = none */
-    u8 attempts;        /* restarts so far of the call that is said again */
     u64 notice;         /* id of the notice by which the call under way came */
-    bool noticed;       /* it came by one */
     u64 program;        /* what the exec under way will run, shim_program(); 0 = not known */
     bool plain_program; /* it takes on nobody's rights */
+    bool noticed;       /* the call came by a notice */
+    u8 attempts;        /* restarts so far of the call that is said again */
     bool shim_visit;    /* the next ptrace stop of the call is shim_visit()'s */
     int shim_fd;        /* the shim's file in the program, until then; 0 = none, else + 1 */
     bool passed;        /* the kernel was told to run the last call itself, which may wait still */
@@ -98,16 +98,16 @@ struct task {
     u64 cred_generation; /* cred is valid where it equals the session's; 0 = never read */
 
     /* found.c */
-    bool seized;   /* traced */
-    u8 births;     /* so are its children from birth on: 1 = forked ones, 2 = vforked ones too */
-    bool alone;    /* the only thread of its process */
-    bool handlers; /* it may have signal handlers; of one that is not seized, as the rest */
-    bool presumed; /* its credentials are those that its parent had, without a look */
-    int ppid;      /* its parent's number when it was met */
-    u64 linker;    /* where its dynamic linker makes calls, 0 = not known */
-    s64 found_ms;  /* when it was met, or executed a program */
-
+    bool seized;     /* traced */
+    u8 births;       /* so are its children from birth on: 1 = forked ones, 2 = vforked ones too */
+    bool alone;      /* the only thread of its process */
+    bool handlers;   /* it may have signal handlers; of one that is not seized, as the rest */
+    bool presumed;   /* its credentials are those that its parent had, without a look */
     bool has_status; /* a wait status taken by an injection, to be handled by the loop */
+    int ppid;        /* its parent's number when it was met */
+    u64 linker;      /* where its dynamic linker makes calls, 0 = not known */
+    s64 found_ms;    /* when it was met, or executed a program */
+
     int status;
     /* placement.c */
     bool narrow;        /* its CPU mask is */
