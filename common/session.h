@@ -38,9 +38,10 @@ struct session {
     bool guard;     /* layers by their own path are read-only (design: the layer-path guard) */
     bool trusted;   /* this session may write trusted.overlay.* (else user.overlay.*) */
     bool protected_symlinks; /* fs.protected_symlinks of the host (proc(5)) is on */
-    u32 uid, gid;            /* whom the session's own layer work belongs to */
-    u32 nlayers;             /* 1 + number of lowers */
-    u32 mount;               /* offset of the canonical absolute virtual mountpoint */
+    bool holds_lower; /* the program begins with a descriptor that is open for writing on a lower */
+    u32 uid, gid;     /* whom the session's own layer work belongs to */
+    u32 nlayers;      /* 1 + number of lowers */
+    u32 mount;        /* offset of the canonical absolute virtual mountpoint */
     u32 mount_len;
     u32 work; /* offset of the canonical path of the private work directory; 0 = none */
     u32 nmasks;

@@ -42,6 +42,16 @@ static bool is_said_once(const struct call *c)
     return c->row->handler == CALL_SETXATTR && c->arg[4];
 }
 
+/* What is open for writing is not a lower's: the kernel may set its mode, owner and times, wherever
+ * it lies. */
+static bool sets_written(const struct sysrow *row, const struct call *c)
+{
+    if (row->handler == CALL_SETXATTR || row->dirfd < 0 || shim_shared.session.holds_lower)
+        return false;
+    long flags = shim_gate(SYS_fcntl, (int)c->arg[row->dirfd], F_GETFL, 0, 0, 0);
+    return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY && !(flags & O_PATH);
+}
+
 static bool serves(const struct sysrow *row)
 {
     switch ((enum call_handler)row->handler) {
@@ -188,14 +198,6 @@ int shim_handle(struct shim_saved *saved)
         return LEAVE;
     if (!__atomic_load_n(&own->ready, __ATOMIC_ACQUIRE))
         set_up(own);
-    const struct overlay_facts *facts = own->overlay.facts;
-    u64 changes = __atomic_load_n(&facts->changes, __ATOMIC_ACQUIRE);
-    if ((changes & 1) || __atomic_load_n(&facts->stale, __ATOMIC_ACQUIRE) != own->stale)
-        return LEAVE;
-    shim_caller(&who, memory, changes);
-    who.who.plan = &memory->plan;
-    view = own->view;
-    view.memo = &memory->memo;
     c.view = &view;
     c.who = &who.who;
     c.row = row;
@@ -211,6 +213,16 @@ int shim_handle(struct shim_saved *saved)
         return LEAVE; /* of a rare kind */
     if (shim_changes(row) && (!is_by_fd(row, &c) || is_said_once(&c)))
         return LEAVE;
+    if (shim_changes(row) && sets_written(row, &c))
+        return PASS;
+    const struct overlay_facts *facts = own->overlay.facts;
+    u64 changes = __atomic_load_n(&facts->changes, __ATOMIC_ACQUIRE);
+    if ((changes & 1) || __atomic_load_n(&facts->stale, __ATOMIC_ACQUIRE) != own->stale)
+        return LEAVE;
+    shim_caller(&who, memory, changes);
+    who.who.plan = &memory->plan;
+    view = own->view;
+    view.memo = &memory->memo;
     if (row->handler == CALL_GETDENTS)
         return shim_list(saved, &who, &c) ? RESULT : LEAVE;
     int near = shim_near(saved, &who, &c);

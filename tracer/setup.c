@@ -1,6 +1,8 @@
 #include "tracer/setup.h"
 #include "base/sys.h"
 #include "tracer/workdir.h"
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,6 +203,31 @@ void setup_check_kernel(void)
     }
 }
 
+/* Does the program begin with a descriptor that writes into a lower? Its data is the user's own
+ * doing, but its attributes stay guarded. */
+static bool holds_lower(const struct session *s)
+{
+    char path[PATH_MAX], link[32];
+    struct dirent *e;
+    bool held = false;
+    DIR *d = opendir("/proc/self/fd");
+    while (d && !held && (e = readdir(d))) {
+        const char *rest;
+        int flags = fcntl(atoi(e->d_name), F_GETFL);
+        if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
+            continue;
+        snprintf(link, sizeof(link), "/proc/self/fd/%.10s", e->d_name);
+        ssize_t n = readlink(link, path, sizeof(path) - 1);
+        if (n > 0 && path[0] == '/') {
+            path[n] = '\0';
+            held = session_layer_of(s, path, &rest) > 0;
+        }
+    }
+    if (d)
+        closedir(d);
+    return held || !d;
+}
+
 void setup_session(struct session *s, const struct options *o)
 {
     session_init(s);
@@ -217,6 +244,7 @@ void setup_session(struct session *s, const struct options *o)
         for (unsigned j = i + 1; j < s->nlayers; j++)
             check_lowers(s, i, j);
     }
+    s->holds_lower = holds_lower(s);
     if (!o->upperdir)
         return;
     set_upper(s, o->upperdir);

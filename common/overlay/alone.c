@@ -4,6 +4,7 @@
  * made by way of a plan (vfs/caller.h): here it is only found out what is to be done. */
 #include "overlay/change.h"
 #include "base/str.h"
+#include "vfs/access.h"
 
 /* The real path of a name whose directory the upper has. */
 static int upper_path(struct overlay *o, const struct vnode *node, char *real, size_t cap)
@@ -16,19 +17,29 @@ static int upper_path(struct overlay *o, const struct vnode *node, char *real, s
     return (size_t)n + node->len < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-int overlay_create_alone(struct vfs *fs, struct caller *who, struct vnode *node, bool tmpfile,
-                         struct vfs_pending *pending, char *real, size_t cap)
+/* May the absent name be made? Rights are the kernel's to judge, on the directory of the upper:
+ * what it refuses, and what the upper does not have, is the supervisor's. */
+static int may_make(struct overlay *o, const struct vnode *node)
+{
+    if (vnode_exists(node))
+        return -EEXIST;
+    const char *name = path_last(node->path, node->len);
+    size_t len = (size_t)(node->path + node->len - name);
+    if (node->whiteout || o->s->read_only || !len || overlay_reserved(o, name, len))
+        o->unable();
+    return 0;
+}
+
+int overlay_create_alone(struct vfs *fs, struct caller *who UNUSED, struct vnode *node,
+                         bool tmpfile, struct vfs_pending *pending, char *real, size_t cap)
 {
     struct overlay *o = overlay_of(fs);
-    struct spot spot;
     memset(pending, 0, offsetof(struct vfs_pending, path));
-    if (tmpfile || node->whiteout)
+    if (tmpfile)
         o->unable();
-    int r = spot_may_create(o, who, node, &spot);
+    int r = may_make(o, node);
     if (r < 0)
         return r;
-    if (spot.parent.top != 0)
-        o->unable();
     pending->active = true;
     pending->node_hash = index_hash(o->index, node->path, node->len);
     return upper_path(o, node, real, cap);
@@ -62,29 +73,42 @@ static struct plan *plan_of(struct overlay *o, const struct caller *who)
     return who->plan;
 }
 
-/* The name in its directory, which the upper has. */
-static int plan_name(struct overlay *o, const struct vnode *node, const struct spot *spot,
-                     struct plan_name *at)
+/* The name in its directory, which the upper has to have. */
+static int plan_name(struct overlay *o, const struct vnode *node, struct plan_name *at)
 {
-    if (spot->parent.top != 0)
+    const char *name = path_last(node->path, node->len);
+    size_t dir = (size_t)(name - node->path);
+    if (dir == 0 && node->len == 0)
         o->unable();
-    int r = overlay_name(o, 0, spot->parent.path, at->dir);
-    if (r < 0)
-        return r;
+    memcpy(at->dir, node->path, dir);
+    at->dir[dir ? dir - 1 : 0] = '\0';
+    str_copy(at->name, sizeof(at->name), name);
     at->hash = index_hash(o->index, node->path, node->len);
-    str_copy(at->name, sizeof(at->name), spot->name);
-    return 0;
+    char text[PATH_MAX];
+    int r = overlay_name(o, 0, at->dir, text);
+    if (r == 0)
+        str_copy(at->dir, sizeof(at->dir), text);
+    return r;
+}
+
+/* What the kernel does not judge where the object is a lower's: whose objects may be taken out of a
+ * directory with a sticky bit. */
+static void need_removable(struct overlay *o, struct caller *who, const struct vnode *node)
+{
+    struct vnode dir;
+    if (node->top == 0 || !vnode_exists(node) || caller_capable(who, CAP_FOWNER_BIT) ||
+        who->ops.cred(who)->fsuid == node->st.st_uid)
+        return;
+    if (overlay_parent_of(o, node, &dir) < 0 || overlay_may_delete(&o->vfs, who, &dir, node) < 0)
+        o->unable();
 }
 
 static struct plan *plan_making(struct overlay *o, struct caller *who, struct vnode *node, int *r)
 {
     struct plan *plan = plan_of(o, who);
-    struct spot spot;
-    if (node->whiteout)
-        o->unable();
-    *r = spot_may_create(o, who, node, &spot);
+    *r = may_make(o, node);
     if (*r == 0)
-        *r = plan_name(o, node, &spot, &plan->at[0]);
+        *r = plan_name(o, node, &plan->at[0]);
     return plan;
 }
 
@@ -110,18 +134,17 @@ int overlay_plan_symlink(struct vfs *fs, struct caller *who, struct vnode *node,
  * one, by the session's table or by a descriptor from before it was copied up. */
 static void need_unknown(struct overlay *o, const struct vnode *node)
 {
-    if (node->top == 0 && (o->facts->stale || overlay_is_noted(o, &node->st)))
+    if (vnode_exists(node) && node->top == 0 && (o->facts->stale || overlay_is_noted(o, &node->st)))
         o->unable();
 }
 
-/* What whiteouts are links to, seen from a directory of the upper. */
-static int plan_mark(const struct vnode *dir, char *mark, size_t cap)
+/* What whiteouts are links to, seen from the directory that `path` names an object of. */
+static int plan_mark(const char *path, char *mark, size_t cap)
 {
-    const char *rest = dir->path, *name;
     size_t len = 0;
     mark[0] = '\0';
-    while (path_next(&rest, &name) > 0) {
-        if (path_push(mark, cap, &len, "..", 2))
+    for (; *path; path++) {
+        if (*path == '/' && path_push(mark, cap, &len, "..", 2))
             return -ENAMETOOLONG;
     }
     if (path_push(mark, cap, &len, WORK_NAME, sizeof(WORK_NAME) - 1) ||
@@ -134,23 +157,20 @@ int overlay_plan_unlink(struct vfs *fs, struct caller *who, struct vnode *node)
 {
     struct overlay *o = overlay_of(fs);
     struct plan *plan = plan_of(o, who);
-    struct spot spot;
-    if (o->s->read_only || (vnode_exists(node) && S_ISDIR(node->st.st_mode)))
+    if (o->s->read_only || vnode_is_dir(node))
         o->unable();
     if (!vnode_exists(node))
         return -ENOENT;
-    int r = spot_init(o, node, &spot);
-    if (r == 0)
-        r = overlay_may_delete(fs, who, &spot.parent, node);
-    if (r == 0)
-        r = plan_name(o, node, &spot, &plan->at[0]);
+    int r = plan_name(o, node, &plan->at[0]);
     if (r < 0)
         return r;
     need_unknown(o, node);
+    need_removable(o, who, node);
     if (node->top == 0 && overlay_lower_has(o, node))
         o->unable();
-    if (node->top != 0 && (!o->facts->marked || spot_may_whiteout(o, &spot) < 0 ||
-                           plan_mark(&spot.parent, plan->mark, sizeof(plan->mark)) < 0))
+    bool too_long = o->s->style == STYLE_FILEPREFIX && str_len(plan->at[0].name) > WH_NAME_MAX;
+    if (node->top != 0 && (!o->facts->marked || too_long ||
+                           plan_mark(node->path, plan->mark, sizeof(plan->mark)) < 0))
         o->unable();
     plan->kind = node->top == 0 ? PLAN_UNLINK : PLAN_WHITEOUT;
     return 0;
@@ -161,31 +181,19 @@ int overlay_plan_rename(struct vfs *fs, struct caller *who, struct vnode *from, 
 {
     struct overlay *o = overlay_of(fs);
     struct plan *plan = plan_of(o, who);
-    struct spot src, dst;
     struct stat shown = from->st;
-    if (flags || o->s->read_only || from->top != 0 || vnode_is_dir(from) || vnode_is_dir(to) ||
-        (!vnode_exists(to) && to->whiteout))
+    if (flags || o->s->read_only || from->top != 0 || vnode_is_dir(from) || vnode_is_dir(to))
         o->unable();
-    int r = spot_init(o, from, &src);
+    int r = vnode_exists(to) ? 0 : may_make(o, to);
     if (r == 0)
-        r = spot_init(o, to, &dst);
+        r = plan_name(o, from, &plan->at[0]);
     if (r == 0)
-        r = overlay_may_delete(fs, who, &src.parent, from);
-    if (r == 0 && vnode_exists(to))
-        r = overlay_may_delete(fs, who, &dst.parent, to);
-    else if (r == 0)
-        r = overlay_reserved(o, dst.name, dst.len)
-                ? -EINVAL
-                : overlay_permission(fs, who, &dst.parent, W_OK | X_OK);
-    if (r == 0)
-        r = plan_name(o, from, &src, &plan->at[0]);
-    if (r == 0)
-        r = plan_name(o, to, &dst, &plan->at[1]);
+        r = plan_name(o, to, &plan->at[1]);
     if (r < 0)
         return r;
-    if (vnode_exists(to))
-        need_unknown(o, to);
     need_unknown(o, from);
+    need_unknown(o, to);
+    need_removable(o, who, to);
     /* A whiteout stays behind, or who lists the new directory has to know that it moved there. */
     if (overlay_lower_has(o, from) || overlay_getattr(fs, from, &shown) < 0 ||
         !dev_ino_equal(&shown, &from->st))
