@@ -128,6 +128,14 @@ static inline int sys_faccessat2(int dirfd, const char *path, int mode, int flag
     return (int)SYS4(SYS_faccessat2, dirfd, path, mode, flags);
 }
 
+/* What getdents64(2) gives. */
+struct sys_dirent {
+    u64 ino;
+    s64 off;
+    u16 reclen;
+    u8 type;
+    char name[];
+};
 static inline long sys_getdents64(int fd, void *buf, size_t n)
 {
     return SYS3(SYS_getdents64, fd, buf, n);

@@ -1,5 +1,6 @@
 /* From a name to the object the union shows: layer by layer, topmost first. */
 #include "overlay/change.h"
+#include "vfs/steady.h"
 
 static layer_set lowers_of(layer_set set)
 {
@@ -58,6 +59,8 @@ int overlay_root(struct vfs *fs, struct vnode *out)
     return layer_stat(o, out->top, "", false, &out->st);
 }
 
+#define ANY_LAYER (~(layer_set)0)
+
 /* What one layer says of a name. */
 enum say {
     SAYS_NOTHING, /* go on with the next layer */
@@ -72,6 +75,7 @@ enum say {
 struct wanted {
     const char *path, *dir, *name;
     bool safe;                 /* see layer_stat */
+    layer_set marked;          /* the layers that may have markers beside it */
     enum index_state in_upper; /* what is known already */
 };
 
@@ -114,7 +118,9 @@ static int layer_says(struct overlay *o, unsigned layer, const struct wanted *w,
         return SAYS_NOTHING;
     int r = layer_stat(o, layer, w->path, w->safe && layer, st);
     if (r == -ENOENT || r == -ENOTDIR || (r == -ELOOP && w->safe))
-        return deeper && overlay_has_wh(o, layer, w->dir, w->name) ? SAYS_GONE : SAYS_NOTHING;
+        return deeper && (w->marked & layer_bit(layer)) && overlay_has_wh(o, layer, w->dir, w->name)
+                   ? SAYS_GONE
+                   : SAYS_NOTHING;
     if (r < 0)
         return r;
     if (overlay_is_whiteout(o, layer, w->path, st))
@@ -184,12 +190,13 @@ static void skips_upper(struct overlay *o, const struct vnode *out)
         search_upper(o, out, len ? len - 1 : 0);
 }
 
-/* Fills out (path and dir_layers are set) from the layers of its directory. */
-static int look_in_layers(struct overlay *o, struct vnode *out, bool safe)
+/* Fills out (path and dir_layers are set) from the layers of its directory; `marked` of them may
+ * have markers there. */
+static int look_in_layers(struct overlay *o, struct vnode *out, bool safe, layer_set marked)
 {
     char dir[VPATH_MAX];
     layer_set left = out->dir_layers;
-    struct wanted w = {.path = out->path, .dir = dir, .safe = safe};
+    struct wanted w = {.path = out->path, .dir = dir, .safe = safe, .marked = marked};
     u64 hash = 0, word = 0;
     struct stat st;
 
@@ -244,13 +251,34 @@ int overlay_lookup(struct vfs *fs, const struct vnode *dir, const char *name, si
         make_absent(out);
         return 0;
     }
-    return look_in_layers(o, out, false);
+    return look_in_layers(o, out, false, ANY_LAYER);
+}
+
+/* The directory that out->path is in was seen a moment ago. -EAGAIN: it was not. */
+static int descend_known(struct overlay *o, struct vnode *out, u64 changes)
+{
+    struct known_dir k;
+    const char *name = path_last(out->path, out->len);
+    size_t dir = (size_t)(name - out->path), len = out->len - dir;
+    if (len > NAME_MAX || !overlay_known(o, out->path, dir ? dir - 1 : 0, changes, &k))
+        return -EAGAIN;
+    out->dir_layers = known_set(k.layers);
+    out->whiteout = false;
+    if (overlay_reserved(o, name, len)) {
+        make_absent(out);
+        return 0;
+    }
+    if (o->only_reads && o->s->uid != 0 && (out->dir_layers & layer_bit(0)))
+        search_upper(o, out, dir ? dir - 1 : 0);
+    return look_in_layers(o, out, false, known_set(k.marked));
 }
 
 /* Component by component along the canonical path in out->path itself (len bytes): what a lookup
  * puts behind the names so far is the name that stands there already. */
-static int descend_slow(struct vfs *fs, size_t len, struct vnode *out)
+static int descend_slow(struct vfs *fs, size_t len, struct vnode *out, u64 changes)
 {
+    struct overlay *o = overlay_of(fs);
+    u32 when = steady_now();
     char first = out->path[0];
     int r = overlay_root(fs, out); /* cuts the text at its first byte */
     out->path[0] = first;
@@ -259,6 +287,12 @@ static int descend_slow(struct vfs *fs, size_t len, struct vnode *out)
             ;
         if (!vnode_is_dir(out))
             return -EAGAIN;
+        if (to == len) {
+            char behind = out->path[out->len];
+            out->path[out->len] = '\0';
+            overlay_note_dir(o, out, changes, when);
+            out->path[out->len] = behind;
+        }
         r = overlay_lookup(fs, out, out->path + from, to - from, out);
     }
     return r;
@@ -360,17 +394,50 @@ static int look_whole(struct overlay *o, struct vnode *out, unsigned layer, bool
     return r < 0 ? -EAGAIN : take_whole(o, out, layer);
 }
 
-/* 0: answered. */
-static int descend_fast(struct overlay *o, struct vnode *out)
+/* Which of the two the directory of out->path, which the upper has, has as parts. */
+static layer_set known_parts(struct overlay *o, const struct vnode *out, layer_set both,
+                             u64 changes, layer_set *marked)
 {
-    layer_set parents = known_parents(o, out);
+    struct known_dir k;
+    struct vnode dir;
+    size_t len = (size_t)(path_last(out->path, out->len) - out->path);
+    unsigned low = lowest(lowers_of(both));
+    *marked = ANY_LAYER;
+    if (len == 0 || !o->s->guard || (changes & 1))
+        return both;
+    len--;
+    if (overlay_known(o, out->path, len, changes, &k)) {
+        *marked = known_set(k.marked);
+        return known_set(k.layers);
+    }
+    u32 when = steady_now();
+    memcpy(dir.path, out->path, len);
+    dir.path[len] = '\0';
+    dir.len = len;
+    int r = layer_stat(o, low, dir.path, true, &dir.st);
+    bool lower = r == 0 && S_ISDIR(dir.st.st_mode);
+    if (r < 0 && r != -ENOENT && r != -ENOTDIR && r != -ELOOP)
+        return both;
+    dir.layers = lower ? both : layer_bit(0);
+    overlay_note_dir(o, &dir, changes, when);
+    return dir.layers;
+}
+
+/* 0: answered. */
+static int descend_fast(struct overlay *o, struct vnode *out, u64 changes)
+{
+    layer_set parents = known_parents(o, out), marked = ANY_LAYER;
     u64 hash, word;
     if (!parents)
         return -EAGAIN;
-    out->dir_layers = parents;
     out->whiteout = false;
     bool upper = parents & layer_bit(0);
     layer_set low = lowers_of(parents);
+    if (upper && low) {
+        parents = known_parts(o, out, parents, changes, &marked);
+        low = lowers_of(parents);
+    }
+    out->dir_layers = parents;
     if (!upper)
         return look_whole(o, out, lowest(low), false);
     /* The index says that the upper has the parent directory. */
@@ -378,9 +445,9 @@ static int descend_fast(struct overlay *o, struct vnode *out)
     if (absent)
         skips_upper(o, out);
     if (!low || !absent)
-        return look_in_layers(o, out, true);
+        return look_in_layers(o, out, true, marked);
     int r = look_whole(o, out, lowest(low), true);
-    return r == -EAGAIN ? look_in_layers(o, out, true) : r;
+    return r == -EAGAIN ? look_in_layers(o, out, true, marked) : r;
 }
 
 int overlay_descend(struct vfs *fs, const char *path, size_t len, struct vnode *out)
@@ -396,12 +463,11 @@ int overlay_descend(struct vfs *fs, const char *path, size_t len, struct vnode *
     out->len = len;
     memmove(out->path, path, len);
     out->path[len] = '\0';
-    if (!low || is_single(low)) {
-        int r = descend_fast(o, out);
-        if (r == 0 || r == -EIO)
-            return r;
-    }
-    return descend_slow(fs, len, out);
+    u64 changes = __atomic_load_n(&o->facts->changes, __ATOMIC_ACQUIRE);
+    int r = !low || is_single(low) ? descend_fast(o, out, changes) : descend_known(o, out, changes);
+    if (r == 0 || r == -EIO)
+        return r;
+    return descend_slow(fs, len, out, changes);
 }
 
 int overlay_parent(struct overlay *o, const struct vnode *node, struct vnode *out)

@@ -24,7 +24,24 @@
 #define TICKETS_MAX     256
 #define OPAQUE_MAX      8192 /* lower directories whose opacity is remembered; a power of two */
 
+#define UNMARKED_MAX 8192 /* lower directories looked through for markers; a power of two */
+#define KNOWN_DIRS   128
+
 struct index; /* overlay/index.h */
+
+/* A directory of the union, seen a moment ago: known.c. Sets of layers in two words. */
+struct known_dir {
+    u64 hash, changes; /* of its path; facts->changes at that time */
+    u32 when;          /* steady_now() */
+    u64 layers[2];     /* merged there */
+    u64 marked[2];     /* of these, which may have a marker for a name in it */
+    u64 check;         /* of all that */
+};
+
+static inline layer_set known_set(const u64 words[2])
+{
+    return words[0] | (layer_set)words[1] << 64;
+}
 
 /* Upper inode -> the identity it shows (objects that cannot carry the origin xattr). */
 struct origin_entry {
@@ -73,6 +90,7 @@ struct overlay_facts {
     u64 root_layers[2];           /* struct overlay's; set once */
     u64 mixed[2], kernel[2];      /* bit per layer, set by anybody: see marks.c */
     u64 opaque[OPAQUE_MAX];       /* one word per lower directory, by anybody: see marks.c */
+    u64 unmarked[UNMARKED_MAX];   /* one word per lower directory, by anybody: see known.c */
     u64 copied[COPIED_BITS / 64]; /* by hash: lower files that were copied up */
     u64 changes;                  /* odd while the union is being changed: see changing.c */
     u64 stale;                    /* counts copy-ups of files that had been opened */
@@ -95,8 +113,9 @@ struct overlay {
     struct overlay_notes *notes;
     struct overlay_facts *facts;
     struct index *index;
-    void *memory;               /* facts and index, where overlay_init made it */
-    u64 *steady;                /* by_path: STEADY_ENTRIES words of its own, zeroed; may be NULL */
+    void *memory; /* facts and index, where overlay_init made it */
+    u64 *steady;  /* by_path: STEADY_ENTRIES words of its own, zeroed; may be NULL */
+    struct known_dir known[KNOWN_DIRS];
     void (*unable)(void);       /* by_path: this call is the supervisor's; its result is not used */
     u64 serial;                 /* for temporary names in work */
     struct gone gone[GONE_MAX]; /* the last ones, by serial */
@@ -203,6 +222,13 @@ int overlay_parent(struct overlay *o, const struct vnode *node, struct vnode *ou
  * node may have been in stand in its layers, whether they have the directory or not: good for
  * rights and for the upper part, not for looking up names. */
 int overlay_parent_of(struct overlay *o, const struct vnode *node, struct vnode *out);
+/* known.c: the directory of the union with this path, where it was seen a moment ago and nothing
+ * has changed since `changes` was read from the facts. */
+bool overlay_known(struct overlay *o, const char *path, size_t len, u64 changes,
+                   struct known_dir *out);
+/* Remembers a directory that was just looked up by real directories only, from `when` on: its path
+ * and layers are looked at. */
+void overlay_note_dir(struct overlay *o, const struct vnode *dir, u64 changes, u32 when);
 /* True where some lower layer, were the upper empty at this name, would show something there: a
  * whiteout is needed to hide it. Looks at dir_layers. */
 bool overlay_lower_has(struct overlay *o, const struct vnode *node);

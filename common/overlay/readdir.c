@@ -2,14 +2,6 @@
 #include "overlay/change.h"
 #include <dirent.h>
 
-struct dirent64_raw {
-    u64 ino;
-    s64 off;
-    u16 reclen;
-    u8 type;
-    char name[];
-};
-
 struct merge {
     struct overlay *o;
     const struct vnode *dir;
@@ -69,7 +61,7 @@ static int look_closer(struct merge *m, const char *name, size_t len, u64 *ino, 
     return 0;
 }
 
-static int add_entry(struct merge *m, int fd, const struct dirent64_raw *e)
+static int add_entry(struct merge *m, int fd, const struct sys_dirent *e)
 {
     struct overlay *o = m->o;
     size_t len = str_len(e->name);
@@ -125,7 +117,7 @@ static int read_layer(struct merge *m, int fd, u8 *buf)
     long n;
     while ((n = sys_getdents64(fd, buf, LIST_BUFFER)) > 0) {
         for (long at = 0; at < n && !(m->probe && m->found);) {
-            const struct dirent64_raw *e = (const void *)(buf + at);
+            const struct sys_dirent *e = (const void *)(buf + at);
             int r = add_entry(m, fd, e);
             if (r < 0)
                 return r;

@@ -3,14 +3,6 @@
 
 #define DENTS_SIZE 4096
 
-struct dirent64_on_disk {
-    u64 ino;
-    s64 off;
-    u16 reclen;
-    u8 type;
-    char name[];
-};
-
 void overlay_temp_name(struct overlay *o, char *buf, size_t cap)
 {
     char text[TEMP_NAME_MAX] = "t";
@@ -243,7 +235,7 @@ int clear_marks(struct overlay *o, int dir_fd, bool keep_opaque)
         long n;
         while (r == 0 && (n = sys_getdents64(fd, buf, sizeof(buf))) > 0) {
             for (long at = 0; r == 0 && at < n;) {
-                const struct dirent64_on_disk *d = (const void *)(buf + at);
+                const struct sys_dirent *d = (const void *)(buf + at);
                 at += d->reclen;
                 if (str_eq(d->name, ".") || str_eq(d->name, ".."))
                     continue;

@@ -91,7 +91,7 @@ static void at_length(size_t len, enum marker_style style, int lowers)
         must(fd, "grab");
         must(fstat(fd, &st), "grab");
         close(fd);
-        assert_int_equal(overlay_copy_up(fs, &the_caller, f, UINT64_MAX), 0);
+        assert_int_equal(fs->ops.copy_up(fs, &the_caller, f, UINT64_MAX), 0);
         assert_int_equal(f->top, 0);
         assert_int_equal(overlay_getattr(fs, f, &st), 0);
         assert_true(dev_ino_equal(&st, &low));
@@ -102,7 +102,7 @@ static void at_length(size_t len, enum marker_style style, int lowers)
         close(fd);
     }
     /* a whiteout down there, and what it hides */
-    assert_int_equal(overlay_unlink(fs, &the_caller, f), 0);
+    assert_int_equal(fs->ops.unlink(fs, &the_caller, f), 0);
     find(t.o, rel, dir);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(overlay_lookup(fs, dir, "f", 1, n), 0);
@@ -110,8 +110,8 @@ static void at_length(size_t len, enum marker_style style, int lowers)
         assert_true(n->whiteout);
         assert_false(is_listed(t.o, dir, "f", low.st_ino));
     }
-    assert_int_equal(overlay_mkdir(fs, &the_caller, n, 0755), 0);
-    assert_int_equal(overlay_rmdir(fs, &the_caller, n), 0);
+    assert_int_equal(fs->ops.mkdir(fs, &the_caller, n, 0755), 0);
+    assert_int_equal(fs->ops.rmdir(fs, &the_caller, n), 0);
     assert_int_equal(overlay_lookup(fs, dir, "f", 1, n), 0);
     assert_false(vnode_exists(n));
     free(n);
