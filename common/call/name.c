@@ -276,7 +276,7 @@ static int link_fd(struct call *c, int fd)
     int err = walk_fd(c->view, c->who, fd, from);
     if (err)
         return err;
-    if (from->in_union != to->in_union)
+    if (from->in_union != to->in_union && !from->removed)
         return -EXDEV;
     if (from->exists)
         return fs->ops.link(fs, c->who, &from->node, -1, &to->node);
@@ -301,6 +301,9 @@ void call_link(struct call *c)
     int fd = c->by_fd ? c->fd : from->magic_fd;
     if (!err && !from->exists && !from->removed && fd < 0)
         err = from->host_error ? from->host_error : -ENOENT; /* the source is looked at first */
+    if (!err && fd < 0 && from->slash &&
+        !(from->in_union ? vnode_is_dir(&from->node) : is_dir_outside(from)))
+        err = -ENOTDIR;
     if (!err)
         err = call_resolve2(c, WALK_PARENT);
     if (!err && (from->in_union || from->removed) && !to->in_union)

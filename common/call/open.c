@@ -212,7 +212,12 @@ static void open_removed(struct call *c)
 {
     struct stat st;
     int err = sys_fstatat(AT_FDCWD, c->place.path, &st, 0);
-    call_done(c, err ? err : S_ISDIR(st.st_mode) ? -EISDIR : -EEXIST);
+    bool reads = (call_flags(c) & O_ACCMODE) == O_RDWR;
+    if (!err && S_ISDIR(st.st_mode))
+        err = -EISDIR;
+    if (!err)
+        err = access_by_mode(&st, c->who->ops.cred(c->who), reads ? R_OK | W_OK : W_OK);
+    call_done(c, err ? err : -EEXIST);
 }
 
 /* A name that is to be created, with a slash behind it. */

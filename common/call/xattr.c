@@ -268,6 +268,14 @@ static bool has_by_fd(struct call *c, const char *name)
     return n != -ENODATA;
 }
 
+/* Attributes of the user's need the right to write. */
+static bool closed_by_fd(struct call *c)
+{
+    struct stat st;
+    return c->who->ops.fd_stat(c->who, c->fd, &st) == 0 &&
+           access_by_mode(&st, c->who->ops.cred(c->who), W_OK) < 0;
+}
+
 static void set_or_remove(struct call *c, bool set)
 {
     char name[XATTR_NAME_MAX + 16];
@@ -286,6 +294,8 @@ static void set_or_remove(struct call *c, bool set)
         else if (err >= 0 && str_starts(name, "trusted.") &&
                  !caller_capable(c->who, CAP_SYS_ADMIN_BIT))
             call_done(c, -EPERM);
+        else if (err >= 0 && str_starts(name, "user.") && closed_by_fd(c))
+            call_done(c, -EACCES);
         else if (err >= 0 && !set && !has_by_fd(c, name))
             call_done(c, -ENODATA);
         return;

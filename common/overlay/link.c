@@ -43,7 +43,7 @@ static int may_link_fd(struct overlay *o, struct caller *who, int fd, struct sta
         r = may_link(o, who, NULL, st);
     if (r < 0)
         return r;
-    if (st->st_nlink == 0)
+    if (st->st_nlink == 0 || S_ISDIR(st->st_mode)) /* which is refused later */
         return 0;
     long n = sys_readlinkat(AT_FDCWD, sys_fd_path(link, fd), real, sizeof(real) - 1);
     if (n < 0)

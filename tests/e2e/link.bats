@@ -111,6 +111,17 @@ read %r = lowx
 EOT
 }
 
+@test "a source with a slash behind it that is no directory is told first; of a removed directory none" {
+    mk "$L2/taken" x && mk "$T/home/outside" y && mkdir "$L2/rm"
+    ops <<EOT
+link taken/ u = ENOTDIR
+link $T/home/outside/ u = ENOTDIR
+%d open rm r,path
+rmdir rm = ok
+linkat %d "" cwd x empty = EPERM
+EOT
+}
+
 # bats test_tags=root
 @test "a removed directory by its descriptor: the new name's directory is judged first" {
     mkdir -m 777 "$L2/open" && mkdir -m 755 "$L2/shut" && chmod 755 "$U"

@@ -194,6 +194,24 @@ fmode %p = 0600
 EOT
 }
 
+# bats test_tags=root
+@test "a removed file of a lower: who may not write it hears that first" {
+    mk "$L2/open/kept" x && mk "$L2/open/mine" y && chmod 777 "$L2/open" && chmod 644 "$L2/open/kept"
+    chmod 666 "$L2/open/mine"
+    ops <<'EOT'
+seteuid 12345
+%k open open/kept r
+%m open open/mine r
+unlink open/kept = ok
+unlink open/mine = ok
+fsetx %k user.a v = EACCES
+fsetx %m user.a v = EEXIST
+fdpath %k w = EACCES
+fdpath %k rw = EACCES
+fdpath %m w = EEXIST
+EOT
+}
+
 @test "a removed directory goes on with the one it was in" {
     ops <<EOT
 mkdir ue/in = ok
