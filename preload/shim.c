@@ -42,14 +42,17 @@ static bool is_said_once(const struct call *c)
     return c->row->handler == CALL_SETXATTR && c->arg[4];
 }
 
-/* What is open for writing is not a lower's: the kernel may set its mode, owner and times, wherever
- * it lies. */
+/* A file that is open for writing is not a lower's (devices may be): the kernel may set its mode,
+ * owner and times, wherever it lies. */
 static bool sets_written(const struct sysrow *row, const struct call *c)
 {
     if (row->handler == CALL_SETXATTR || row->dirfd < 0 || shim_shared.session.holds_lower)
         return false;
-    long flags = shim_gate(SYS_fcntl, (int)c->arg[row->dirfd], F_GETFL, 0, 0, 0);
-    return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY && !(flags & O_PATH);
+    int fd = (int)c->arg[row->dirfd];
+    long flags = shim_gate(SYS_fcntl, fd, F_GETFL, 0, 0, 0);
+    struct stat st;
+    return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY && !(flags & O_PATH) &&
+           sys_fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 static bool serves(const struct sysrow *row)

@@ -109,7 +109,7 @@ static bool is_marked(struct overlay *o, unsigned layer, const char *rel)
 
 void overlay_note_dir(struct overlay *o, const struct vnode *dir, u64 changes, u32 when)
 {
-    layer_set left = dir->layers & ~layer_bit(0), marked = left ? layer_bit(0) : 0;
+    layer_set left = dir->layers & ~layer_bit(0), marked = layer_bit(0);
     if ((changes & 1) || !o->s->guard || !dir->layers)
         return;
     for (unsigned layer = 1; left && overlay_wh_names(o); layer++) {

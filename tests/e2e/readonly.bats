@@ -55,6 +55,16 @@ setflags f 0x20 = EROFS
 EOT
 }
 
+@test "a fifo that is open for writing is a lower's all the same" {
+    mkfifo -m 666 "$L2/pipe"
+    ops <<'EOT'
+%p open pipe rw
+futimens %p 1 = EROFS
+fchmod %p 600 = EROFS
+fchown %p -1 -1 = EROFS
+EOT
+}
+
 @test "errors that win over EROFS" {
     ops <<'EOT'
 mkdir d = EEXIST

@@ -90,9 +90,9 @@ static int is_site(int n, u64 at)
     return 0;
 }
 
-/* Compares with objdump; at least `least` of the wanted calls whose number stands right before them
- * must be found. False where the machine has no such file. */
-static bool compare(const char *path, unsigned min_sites)
+/* Compares with objdump; of the wanted calls whose number stands right before them no more than
+ * `missed` may not be found. False where the machine has no such file. */
+static bool compare(const char *path, unsigned min_sites, unsigned missed)
 {
     struct file f;
     unsigned wanted = 0, found = 0;
@@ -114,7 +114,7 @@ static bool compare(const char *path, unsigned min_sites)
             found += (unsigned)is_site(n, lines[i].at);
         }
     print_message("%s: %d sites, %u of %u with the number right before\n", path, n, found, wanted);
-    assert_true(found * 74 >= wanted * 73);
+    assert_true(found + missed >= wanted);
     munmap(f.bytes, f.size);
     return true;
 }
@@ -122,14 +122,15 @@ static bool compare(const char *path, unsigned min_sites)
 static void test_images_of_the_system(void **state)
 {
     (void)state;
-    bool libc = compare("/lib/x86_64-linux-gnu/libc.so.6", 60) || compare("/lib64/libc.so.6", 60);
-    bool loader = compare("/lib64/ld-linux-x86-64.so.2", 7);
+    bool libc =
+        compare("/lib/x86_64-linux-gnu/libc.so.6", 60, 0) || compare("/lib64/libc.so.6", 60, 0);
+    bool loader = compare("/lib64/ld-linux-x86-64.so.2", 7, 0);
 #ifdef __x86_64__
     assert_true(libc && loader);
 #endif
     (void)(libc && loader);
-    compare("/usr/lib/x86_64-linux-musl/libc.so", 60);
-    compare("/bin/busybox", 30);
+    compare("/usr/lib/x86_64-linux-musl/libc.so", 60, 0);
+    compare("/bin/busybox", 30, 0);
     /* The product and a Go program, where they are built: beside this one. */
     char self[PATH_MAX], path[PATH_MAX + 32];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -138,9 +139,9 @@ static void test_images_of_the_system(void **state)
     for (int up = 0; up < 2; up++)
         *strrchr(self, '/') = '\0';
     snprintf(path, sizeof(path), "%s/fuss", self);
-    compare(path, 100);
+    compare(path, 100, 1);
     snprintf(path, sizeof(path), "%s/tests/go/goprobe", self);
-    compare(path, 3);
+    compare(path, 3, 0);
 }
 
 /* musl's cancellation looks where between two labels the program is: the second one is behind the
