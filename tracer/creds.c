@@ -292,7 +292,8 @@ static void dispatch_creds(struct task *t, struct call *c)
 static bool is_special(u64 flags)
 {
     const u64 elsewhere = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID;
-    return (flags & elsewhere) || (flags & (CLONE_VM | CLONE_VFORK | CLONE_THREAD)) == CLONE_VM;
+    return (flags & elsewhere) || (flags & (CLONE_FILES | CLONE_THREAD)) == CLONE_FILES ||
+           (flags & (CLONE_VM | CLONE_VFORK | CLONE_THREAD)) == CLONE_VM;
 }
 
 static void dispatch_clone(struct task *t, struct call *c)

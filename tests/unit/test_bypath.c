@@ -283,7 +283,7 @@ static void lowers_are_edited(void **state UNUSED)
         must(mkdir(twin_path(&t, 2, "e").w, 0755), "e");
         put_file(twin_path(&t, 2, "e/f").w, "new");
         assert_true(is_shown(t.o, "e") && is_shown(reader, "e"));
-        usleep(40000);
+        usleep(80000);
         assert_false(is_shown(t.o, "d/new") || is_shown(reader, "d/new"));
         assert_true(is_shown(t.o, "e/f") && is_shown(reader, "e/f"));
         must(unlink(twin_path(&t, 1, "d/.wh.new").w), "marker");
