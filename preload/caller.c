@@ -139,15 +139,64 @@ bool shim_is_dir(const struct shim_caller *own)
     return S_ISDIR(own->x.stx_mode) && may_keep(&own->x);
 }
 
+static u64 cwds_now(void)
+{
+    return __atomic_load_n(&shim_own.overlay.facts->cwds, __ATOMIC_ACQUIRE) + 1;
+}
+
+/* Which directory the working directory is, where that is known. */
+static bool know_cwd(struct shim_caller *own)
+{
+    const struct shim_cwd *cwd = &own->memory->cwd;
+    struct statx *x = &own->x;
+    if (cwd->cwds != cwds_now() || __atomic_load_n(&shim_own.cwds, __ATOMIC_ACQUIRE))
+        return false;
+    x->stx_ino = cwd->ino;
+    x->stx_mnt_id = cwd->mount;
+    x->stx_dev_major = cwd->dev_major;
+    x->stx_dev_minor = cwd->dev_minor;
+    x->stx_mask = cwd->mask;
+    x->stx_mode = (u16)cwd->mode;
+    return true;
+}
+
+static void keep_cwd(struct shim_caller *own, u64 cwds)
+{
+    struct shim_cwd *cwd = &own->memory->cwd;
+    const struct statx *x = &own->x;
+    cwd->cwds = 0;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    cwd->ino = x->stx_ino;
+    cwd->mount = x->stx_mnt_id;
+    cwd->dev_major = x->stx_dev_major;
+    cwd->dev_minor = x->stx_dev_minor;
+    cwd->mask = x->stx_mask;
+    cwd->mode = x->stx_mode;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    cwd->cwds = cwds;
+}
+
+/* A look at what `fd` is. */
+static void look_at(struct shim_caller *own, int fd)
+{
+    struct statx *x = &own->x;
+    u64 cwds = cwds_now();
+    x->stx_mode = 0;
+    own->x_fd = fd;
+    own->x_part = fd == AT_FDCWD && know_cwd(own);
+    if (own->x_part)
+        return;
+    if (sys_statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, x) < 0)
+        shim_unable();
+    if (fd == AT_FDCWD)
+        keep_cwd(own, cwds);
+}
+
 struct shim_link *shim_link_of(struct shim_caller *own, int fd)
 {
     struct statx *x = &own->x;
-    if (own->x_fd != fd) {
-        x->stx_mode = 0;
-        if (sys_statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, x) < 0)
-            shim_unable();
-        own->x_fd = fd;
-    }
+    if (own->x_fd != fd)
+        look_at(own, fd);
     for (unsigned i = 0; i < SHIM_LINKS && may_keep(x); i++) {
         if (is_fresh(&own->memory->link[i], own))
             return &own->memory->link[i];
@@ -174,7 +223,7 @@ static long own_fd_link(struct caller *who, int fd, char *buf, size_t cap)
 static int own_fd_stat(struct caller *who, int fd, struct stat *st)
 {
     struct shim_caller *own = (struct shim_caller *)who;
-    if (own->x_fd == fd) {
+    if (own->x_fd == fd && !own->x_part) {
         shim_stat_of(&own->x, st);
         return 0;
     }
@@ -201,6 +250,7 @@ void shim_caller(struct shim_caller *own, struct shim_memory *memory, u64 change
     own->renamed = __atomic_load_n(&shim_own.overlay.notes->renamed, __ATOMIC_ACQUIRE);
     own->now = steady_now();
     own->x_fd = NOBODY;
+    own->x_part = false;
     who->ops.read = own_read;
     who->ops.write = own_write;
     who->ops.read_str = own_read_str;

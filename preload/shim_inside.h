@@ -23,8 +23,9 @@ struct shim_caller {
     struct caller who; /* first */
     struct shim_memory *memory;
     u64 changes, renamed;
-    u32 now;  /* steady_now() */
-    int x_fd; /* whose the answer below is */
+    u32 now;     /* steady_now() */
+    int x_fd;    /* whose the answer below is */
+    bool x_part; /* it only says which object it is */
     struct statx x;
 };
 HIDDEN void shim_caller(struct shim_caller *who, struct shim_memory *memory, u64 changes);

@@ -25,6 +25,8 @@ int serve_begin(struct task *t, const struct sysrow *row)
     c->attempts = t->attempts;
     call_begin(c);
     t->call = c;
+    if (row->handler == CALL_CHDIR || row->handler == CALL_FCHDIR)
+        shim_moves(t);
     return 0;
 }
 

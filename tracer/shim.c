@@ -284,6 +284,16 @@ void shim_off(struct task *t)
     poke_own(t, offsetof(struct shim_own, off));
 }
 
+/* Where no other task can look between now and then, the count is enough. */
+void shim_moves(struct task *t)
+{
+    if (shim.fd < 0)
+        return;
+    __atomic_add_fetch(&sup.overlay->facts->cwds, 1, __ATOMIC_SEQ_CST);
+    if (t->proc->refs > 1 || t->mm->refs > 1)
+        poke_own(t, offsetof(struct shim_own, cwds));
+}
+
 void shim_cloned(struct task *parent, struct task *child)
 {
     const u64 elsewhere = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID;
@@ -301,9 +311,9 @@ void shim_cloned(struct task *parent, struct task *child)
         flags = u.rdi;
     else if (known && u.orig_rax == SYS_clone3)
         known = remote_read(parent, &flags, u.rdi, sizeof(flags)) == 0;
-    if (flags & CLONE_FILES)
+    if (flags & (CLONE_FILES | CLONE_FS))
         shim_off(parent); /* alone with its descriptors, it may hold one that it did not open */
-    if (!known || (flags & (elsewhere | CLONE_FILES)))
+    if (!known || (flags & (elsewhere | CLONE_FILES | CLONE_FS)))
         shim_off(child);
 }
 
@@ -334,6 +344,7 @@ enum shim_signal shim_signal(struct task *t UNUSED, int sig UNUSED)
 }
 void shim_killed(struct task *t UNUSED) {}
 void shim_repointed(struct task *t UNUSED) {}
+void shim_moves(struct task *t UNUSED) {}
 void shim_off(struct task *t UNUSED) {}
 void shim_cloned(struct task *parent UNUSED, struct task *child UNUSED) {}
 

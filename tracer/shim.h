@@ -38,6 +38,8 @@ enum shim_signal shim_signal(struct task *t, int sig);
 void shim_killed(struct task *t);
 /* The process's descriptors are right as far as the session's count says. */
 void shim_repointed(struct task *t);
+/* The task is about to change its working directory. */
+void shim_moves(struct task *t);
 /* From now on every call of the process, and of what it becomes, is the supervisor's. */
 void shim_off(struct task *t);
 /* The same for a new task whose parent made it with these clone flags. */
