@@ -115,6 +115,7 @@ EOT
 @test "what was seen a moment ago: other numbers, other directories, other objects" {
     mk "$L2/seen/a/same" 1 && mk "$L2/seen/a/other" 1 && mk "$L2/seen/b/same" 12 && mk "$L2/seen/b/other" 12
     mk "$L2/same" 123 && mk "$L2/seen/a/twin" 1234 && ln "$L2/seen/a/twin" "$L2/seen/a/twins"
+    ln "$L2/seen/a/twin" "$L2/seen/b/third"
     is "$(probe shim_seen numbers "$M")" ok
     is "$(probe shim_seen cwd "$M")" ok
     is "$(probe shim_seen changes "$M")" ok

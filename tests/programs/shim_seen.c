@@ -1,7 +1,7 @@
 /* shim_seen MODE DIR: what an in-process shim has seen a moment ago, and is so no more. DIR is the
  * union; it has seen/{a,b}/{same,other}, of one lower alone, with files of 1 (a) and 2 (b) bytes,
- * "same" in the top directory (3 bytes), and seen/a/twin and seen/a/twins, one file of 4 bytes by
- * two names. Prints "ok". */
+ * "same" in the top directory (3 bytes), and seen/a/twin, seen/a/twins and seen/b/third, one file
+ * of 4 bytes by three names. Prints "ok". */
 #include "probe.h"
 #include <pthread.h>
 #include <sched.h>
@@ -56,7 +56,7 @@ static void numbers(void)
     int fd = dup(a);
     for (int i = 0; i < 10; i++) {
         CHECK(dup2(a, fd) == fd && names_in(fd) == 6 && size_at(fd, "same") == 1);
-        CHECK(dup2(b, fd) == fd && size_at(fd, "same") == 2 && names_in(fd) == 4);
+        CHECK(dup2(b, fd) == fd && size_at(fd, "same") == 2 && names_in(fd) == 5);
         CHECK(dup2(top, fd) == fd && size_at(fd, "same") == 3);
         close(fd);
         CHECK(openat(AT_FDCWD, "seen/b", O_RDONLY | O_DIRECTORY) == fd);
@@ -78,7 +78,7 @@ static void changes(void)
     int a = directory("seen/a"), b = directory("seen/b");
     CHECK(getcwd(path, sizeof(path)) && strlen(path) + 32 < sizeof(path));
     strcat(path, "/seen/a/twin");
-    CHECK(names_in(a) == 6 && names_in(b) == 4 && size_at(a, "same") == 1);
+    CHECK(names_in(a) == 6 && names_in(b) == 5 && size_at(a, "same") == 1);
     CHECK(size_at(AT_FDCWD, path) == 4 && size_at(a, "twin") == 4 && size_at(a, "twins") == 4);
     int old = openat(a, "other", O_RDONLY | O_CLOEXEC);
     CHECK(old >= 0 && size_at(a, "other") == 1 && fstat(old, &st) == 0);
@@ -90,14 +90,16 @@ static void changes(void)
     CHECK(size_at(AT_FDCWD, "seen/a/same") == -1);
     append("seen/a/twins", "more");
     CHECK(size_at(a, "twins") == 8 && size_at(a, "twin") == 4 && size_at(AT_FDCWD, path) == 4);
-    CHECK(unlink(path) == 0 && size_at(AT_FDCWD, path) == -1 && size_at(a, "twin") == -1);
+    CHECK(size_at(b, "third") == 4 && unlink(path) == 0 && size_at(b, "third") == 4);
+    CHECK(size_at(a, "twin") == -1 && size_at(AT_FDCWD, path) == -1 && names_in(b) == 5);
     CHECK(size_at(AT_FDCWD, "seen/b/same") == 2 && size_at(AT_FDCWD, "seen/b/other") == 2);
     CHECK(rename("seen/b/same", "seen/b/moved") == 0 && size_at(b, "same") == -1);
-    CHECK(size_at(b, "moved") == 2 && names_in(b) == 4);
+    CHECK(size_at(b, "moved") == 2 && names_in(b) == 5);
     CHECK(rename("seen/b", "seen/c") == 0 && size_at(b, "moved") == 2);
     CHECK(size_at(AT_FDCWD, "seen/b/other") == -1 && size_at(AT_FDCWD, "seen/c/other") == 2);
     CHECK(symlink("a", "seen/b") == 0 && size_at(AT_FDCWD, "seen/b/other") == 5);
-    CHECK(unlinkat(b, "moved", 0) == 0 && unlink("seen/c/other") == 0 && rmdir("seen/c") == 0);
+    CHECK(unlinkat(b, "moved", 0) == 0 && unlink("seen/c/third") == 0 &&
+          unlink("seen/c/other") == 0 && rmdir("seen/c") == 0);
     CHECK(size_at(b, "moved") == -1);
 }
 
