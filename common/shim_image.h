@@ -43,7 +43,7 @@ struct shim_own {
     u64 off;    /* not 0: every call is the supervisor's */
     u64 stale;  /* overlay_facts.stale as far as this process's descriptors are right */
     u64 shared; /* not 0: others have its descriptors too */
-    u64 cwds;   /* not 0: threads changed the working directory, or may have one each */
+    u64 cwds;   /* not 0: one of several threads changed the working directory */
     u64 ready;  /* the shim's: the overlay below is set up */
     u64 steady[STEADY_ENTRIES];
     u64 dir[SHIM_DIRS], node[SHIM_NODES], path[SHIM_PATHS];
@@ -70,6 +70,7 @@ struct shim_cwd {
     u64 cwds; /* overlay_facts.cwds + 1 from before it was looked at; 0 = not known */
     u64 ino, mount;
     u32 dev_major, dev_minor, mask, mode;
+    u64 tid; /* whose it is: who vforks shares memory, and has one of its own */
 };
 
 struct shim_memory {

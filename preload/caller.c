@@ -139,9 +139,19 @@ bool shim_is_dir(const struct shim_caller *own)
     return S_ISDIR(own->x.stx_mode) && may_keep(&own->x);
 }
 
+/* Changes with every call that may change a working directory, before it does; 0: remember none. */
 static u64 cwds_now(void)
 {
-    return __atomic_load_n(&shim_own.overlay.facts->cwds, __ATOMIC_ACQUIRE) + 1;
+    const struct overlay_facts *facts = shim_own.overlay.facts;
+    u64 now = __atomic_load_n(&facts->cwds, __ATOMIC_ACQUIRE) + 1;
+    bool shared = __atomic_load_n(&facts->cwds_shared, __ATOMIC_ACQUIRE) ||
+                  __atomic_load_n(&shim_own.cwds, __ATOMIC_ACQUIRE);
+    return shared ? 0 : now;
+}
+
+static u64 own_tid(void)
+{
+    return (u64)shim_gate(SYS_gettid, 0, 0, 0, 0, 0);
 }
 
 /* Which directory the working directory is, where that is known. */
@@ -149,7 +159,7 @@ static bool know_cwd(struct shim_caller *own)
 {
     const struct shim_cwd *cwd = &own->memory->cwd;
     struct statx *x = &own->x;
-    if (cwd->cwds != cwds_now() || __atomic_load_n(&shim_own.cwds, __ATOMIC_ACQUIRE))
+    if (!cwd->cwds || cwd->cwds != cwds_now() || cwd->tid != own_tid())
         return false;
     x->stx_ino = cwd->ino;
     x->stx_mnt_id = cwd->mount;
@@ -172,6 +182,7 @@ static void keep_cwd(struct shim_caller *own, u64 cwds)
     cwd->dev_minor = x->stx_dev_minor;
     cwd->mask = x->stx_mask;
     cwd->mode = x->stx_mode;
+    cwd->tid = own_tid();
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     cwd->cwds = cwds;
 }

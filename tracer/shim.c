@@ -284,14 +284,34 @@ void shim_off(struct task *t)
     poke_own(t, offsetof(struct shim_own, off));
 }
 
-/* Where no other task can look between now and then, the count is enough. */
+static bool has_threads(const struct task *t)
+{
+    struct found_status st;
+    char name[32];
+    if (t->seized)
+        return t->proc->refs > 1;
+    snprintf(name, sizeof(name), "/proc/%d/status", t->tid);
+    return !creds_status(AT_FDCWD, name, &st, NULL) || st.threads != 1;
+}
+
+/* Where no other thread can look between now and then, the count is enough. */
 void shim_moves(struct task *t)
 {
+    struct overlay_facts *facts = sup.overlay->facts;
     if (shim.fd < 0)
         return;
-    __atomic_add_fetch(&sup.overlay->facts->cwds, 1, __ATOMIC_SEQ_CST);
-    if (t->proc->refs > 1 || t->mm->refs > 1)
+    __atomic_add_fetch(&facts->cwds, 1, __ATOMIC_SEQ_CST);
+    if (!has_threads(t))
+        return;
+    if (t->seized && t->mm && t->mm->shim.base)
         poke_own(t, offsetof(struct shim_own, cwds));
+    else
+        shim_moves_shared();
+}
+
+void shim_moves_shared(void)
+{
+    __atomic_store_n(&sup.overlay->facts->cwds_shared, 1, __ATOMIC_SEQ_CST);
 }
 
 void shim_cloned(struct task *parent, struct task *child)
@@ -311,9 +331,9 @@ void shim_cloned(struct task *parent, struct task *child)
         flags = u.rdi;
     else if (known && u.orig_rax == SYS_clone3)
         known = remote_read(parent, &flags, u.rdi, sizeof(flags)) == 0;
-    if (flags & (CLONE_FILES | CLONE_FS))
+    if (flags & CLONE_FILES)
         shim_off(parent); /* alone with its descriptors, it may hold one that it did not open */
-    if (!known || (flags & (elsewhere | CLONE_FILES | CLONE_FS)))
+    if (!known || (flags & (elsewhere | CLONE_FILES)))
         shim_off(child);
 }
 
@@ -345,6 +365,7 @@ enum shim_signal shim_signal(struct task *t UNUSED, int sig UNUSED)
 void shim_killed(struct task *t UNUSED) {}
 void shim_repointed(struct task *t UNUSED) {}
 void shim_moves(struct task *t UNUSED) {}
+void shim_moves_shared(void) {}
 void shim_off(struct task *t UNUSED) {}
 void shim_cloned(struct task *parent UNUSED, struct task *child UNUSED) {}
 

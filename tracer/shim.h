@@ -40,6 +40,8 @@ void shim_killed(struct task *t);
 void shim_repointed(struct task *t);
 /* The task is about to change its working directory. */
 void shim_moves(struct task *t);
+/* A process is made that shares another's. */
+void shim_moves_shared(void);
 /* From now on every call of the process, and of what it becomes, is the supervisor's. */
 void shim_off(struct task *t);
 /* The same for a new task whose parent made it with these clone flags. */

@@ -97,6 +97,7 @@ struct overlay_facts {
     u64 moves;                    /* see struct view */
     u64 listings;                 /* vfs.listings */
     u64 cwds;                     /* counts calls that may change a working directory */
+    u64 cwds_shared;              /* not 0: who changes whose cannot be told */
     u64 marked;                   /* not 0: UPPER/WORK_NAME/MARK_NAME is what whiteouts link to */
     u64 origin_changes;           /* odd while the table below is being changed */
     struct origin_entry origin[ORIGINS_MAX];
