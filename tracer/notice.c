@@ -139,10 +139,11 @@ static bool may_wait(const struct sysrow *row)
 
 static void pass(struct task *t)
 {
-    bool executes = t->call->row->handler == CALL_EXEC;
+    const struct call *c = t->call;
+    bool executes = c->row->handler == CALL_EXEC && (c->by_fd || c->place.exists);
     if (executes && !t->seized && shim_expects(t))
         found_seize(t);
-    t->passed = may_wait(t->call->row);
+    t->passed = may_wait(c->row);
     over(t, "pass", false, 0);
     if (executes)
         found_executes(t);

@@ -149,40 +149,67 @@ unsigned shim_make_stub(u8 stub[2 * SHIM_STUB], u64 at, const struct site *site,
     return n;
 }
 
-static void lead(struct task *t, const struct site *site, u64 vaddr, u64 stub_at)
+/* Sites in one page, which are read and written at once. */
+struct span {
+    u64 at;
+    size_t n;
+    u8 bytes[SHIM_PAGE + SITE_BYTES];
+};
+
+/* Puts the sites into spans, in the order in which they lie in the image; how many spans. */
+static unsigned gather(const struct mapping *m, const struct site *const *site, unsigned n,
+                       struct span *span, u8 *of)
 {
-    u8 jump[SITE_BYTES] = {0xe9};
-    memset(put32(jump + 1, (s64)(stub_at - (vaddr + 5))), 0xcc, sizeof(jump) - 5);
-    remote_poke(t, vaddr, jump, site->length);
+    unsigned spans = 0;
+    for (unsigned i = 0; i < n; i++) {
+        u64 at = shim_site_at(site[i], m), end = at + site[i]->length;
+        struct span *last = spans ? &span[spans - 1] : NULL;
+        if (last && at >= last->at && (end - 1) / SHIM_PAGE == last->at / SHIM_PAGE) {
+            last->n = end - last->at > last->n ? end - last->at : last->n;
+        } else {
+            last = &span[spans++];
+            last->at = at;
+            last->n = end - at;
+        }
+        of[i] = (u8)(spans - 1);
+    }
+    return spans;
 }
 
-/* Which of the sites memory still holds as the table says; all read by one call. */
-static void compare(struct task *t, const struct mapping *m, const struct site *const *site,
-                    unsigned n, bool *same)
+static bool read_spans(struct task *t, struct span *span, unsigned n)
 {
-    u8 now[BATCH][SITE_BYTES];
-    struct iovec local[BATCH] = {0}, remote[BATCH] = {0};
+    struct iovec local[BATCH], remote[BATCH];
     size_t bytes = 0;
     for (unsigned i = 0; i < n; i++) {
-        local[i] = (struct iovec){now[i], site[i]->length};
-        remote[i] = (struct iovec){(void *)shim_site_at(site[i], m), site[i]->length};
-        bytes += site[i]->length;
+        local[i] = (struct iovec){span[i].bytes, span[i].n};
+        remote[i] = (struct iovec){(void *)span[i].at, span[i].n};
+        bytes += span[i].n;
     }
-    bool read = process_vm_readv(t->tid, local, n, remote, n, 0) == (ssize_t)bytes;
-    for (unsigned i = 0; i < n; i++)
-        same[i] = read && memcmp(now[i], site[i]->old, site[i]->length) == 0;
+    return process_vm_readv(t->tid, local, n, remote, n, 0) == (ssize_t)bytes;
 }
 
 unsigned shim_patch_all(struct task *t, const struct mapping *m, const struct site *const *site,
                         unsigned n, u64 stubs, const u8 *step)
 {
-    bool same[BATCH];
-    unsigned done = 0;
-    compare(t, m, site, n, same);
+    static struct span span[BATCH];
+    bool changed[BATCH] = {false};
+    u8 of[BATCH];
+    unsigned done = 0, spans = gather(m, site, n, span, of);
+    if (!read_spans(t, span, spans))
+        return 0;
     for (unsigned i = 0; i < n; stubs += (u64)step[i++] * SHIM_STUB) {
-        if (same[i])
-            lead(t, site[i], shim_site_at(site[i], m), stubs);
-        done += same[i];
+        u64 at = shim_site_at(site[i], m);
+        u8 *bytes = span[of[i]].bytes + (at - span[of[i]].at);
+        if (memcmp(bytes, site[i]->old, site[i]->length) != 0)
+            continue;
+        *bytes = 0xe9;
+        memset(put32(bytes + 1, (s64)(stubs - (at + 5))), 0xcc, site[i]->length - 5u);
+        changed[of[i]] = true;
+        done++;
+    }
+    for (unsigned i = 0; i < spans; i++) {
+        if (changed[i])
+            remote_poke(t, span[i].at, span[i].bytes, span[i].n);
     }
     return done;
 }
