@@ -110,7 +110,7 @@ void call_readlink(struct call *c)
         call_done(c, -EINVAL);
         return;
     }
-    long n = call_resolve(c, 0);
+    long n = call_resolve(c, WALK_ASKED);
     if (n == 0 && c->by_fd && c->place.fd_layer < 0) {
         call_pass(c);
         return;

@@ -75,7 +75,7 @@ static bool resolve_stat(struct call *c, int *err)
     *err = 0;
     if (names_fd_only(c))
         return true;
-    *err = call_resolve(c, call_follow(c));
+    *err = call_resolve(c, call_follow(c) | WALK_ASKED);
     if (!*err && c->by_fd && c->place.in_union && c->place.removed)
         return true;
     if (*err || c->place.in_union || !c->place.removed || c->place.magic_fd < 0)

@@ -455,7 +455,7 @@ static bool plain_path(const char *base, const char *path, struct place *place)
 
 /* What RESOLVE_NO_SYMLINKS says of a path outside, for whoever opens nothing: 0, -ENOENT, or
  * another error. */
-static int look_outside(const struct view *view, char *path, size_t len, bool follow)
+static int look_outside(const struct view *view, char *path, size_t len, bool follow, bool asked)
 {
     struct stat st;
     u32 when = view->steady ? steady_now() : 0;
@@ -468,6 +468,8 @@ static int look_outside(const struct view *view, char *path, size_t len, bool fo
         if (r < 0)
             return r == -ENOENT ? r : -ELOOP;
     }
+    if (asked && !follow)
+        return 0;
     int r = sys_fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW);
     return r == 0 && follow && S_ISLNK(st.st_mode) ? -ELOOP : r;
 }
@@ -477,7 +479,8 @@ static int walk_fast(const struct view *view, struct caller *who, const char *ba
                      const char *path, unsigned flags, struct place *place)
 {
     const char *rel;
-    if ((flags & ~(unsigned)(WALK_FOLLOW | WALK_PARENT)) || !plain_path(base, path, place))
+    if ((flags & ~(unsigned)(WALK_FOLLOW | WALK_PARENT | WALK_ASKED)) ||
+        !plain_path(base, path, place))
         return 0;
     bool follow = (flags & WALK_FOLLOW) || (place->slash && !(flags & WALK_PARENT));
     if (session_below_mount(view->session, place->path, &rel)) {
@@ -502,7 +505,7 @@ static int walk_fast(const struct view *view, struct caller *who, const char *ba
     };
     if (path_below(session_mount(view->session), place->path, NULL))
         return 0;
-    int fd = view->unable ? look_outside(view, place->path, place->len, follow)
+    int fd = view->unable ? look_outside(view, place->path, place->len, follow, flags & WALK_ASKED)
                           : (int)SYS4(SYS_openat2, AT_FDCWD, place->path, &how, sizeof(how));
     if (fd < 0 && fd != -ENOENT)
         return 0;
@@ -536,6 +539,8 @@ int walk(const struct view *view, struct caller *who, const char *base, const ch
         return -ENOENT;
     if (n >= PATH_MAX)
         return -ENAMETOOLONG;
+    if (!view->unable)
+        flags &= ~(unsigned)WALK_ASKED;
     struct ways *ways = path[0] == '/' && !(flags & ~(unsigned)WALK_FOLLOW) && who->same_as_session
                             ? view->ways
                             : NULL;

@@ -15,6 +15,7 @@
 #define WALK_NO_MAGIC    0x10 /* RESOLVE_NO_MAGICLINKS */
 #define WALK_NO_XDEV     0x20 /* RESOLVE_NO_XDEV, for the border of the union */
 #define WALK_PARENT      0x40 /* the last component will be created or removed: keep it as said */
+#define WALK_ASKED       0x80 /* a last component outside: whoever walks asks for it next, itself */
 
 enum walk_last { LAST_NAME, LAST_DOT, LAST_DOTDOT, LAST_ROOT };
 
