@@ -107,6 +107,13 @@ static inline bool shim_changes(const struct sysrow *row)
                               row->handler == CALL_UTIMES || row->handler == CALL_SETXATTR);
 }
 
+/* What attributes an open file has. */
+static inline bool shim_asks_attrs(const struct sysrow *row)
+{
+    return (row->traits & SYS_FD_ONLY) &&
+           (row->handler == CALL_GETXATTR || row->handler == CALL_LISTXATTR);
+}
+
 /* What is done to names; by the shim where it is alone with its descriptors. */
 static inline bool shim_renames(const struct sysrow *row)
 {

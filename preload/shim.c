@@ -46,7 +46,8 @@ static bool is_said_once(const struct call *c)
  * owner and times, wherever it lies. */
 static bool sets_written(const struct sysrow *row, const struct call *c)
 {
-    if (row->handler == CALL_SETXATTR || row->dirfd < 0 || shim_shared.session.holds_lower)
+    if (row->dirfd < 0 || shim_shared.session.holds_lower ||
+        (row->handler == CALL_SETXATTR && !shim_plain_attr(c, row->aux)))
         return false;
     int fd = (int)c->arg[row->dirfd];
     long flags = shim_gate(SYS_fcntl, fd, F_GETFL, 0, 0, 0);
@@ -64,7 +65,9 @@ static bool serves(const struct sysrow *row)
     case CALL_READLINK:
         return true;
     case CALL_GETXATTR:
-        return row->path >= 0;
+        return row->path >= 0 || shim_asks_attrs(row);
+    case CALL_LISTXATTR:
+        return shim_asks_attrs(row);
     case CALL_OPEN:
         return row->flags >= 0;
     case CALL_GETCWD:
@@ -216,8 +219,6 @@ int shim_handle(struct shim_saved *saved)
         return LEAVE; /* of a rare kind */
     if (shim_changes(row) && (!is_by_fd(row, &c) || is_said_once(&c)))
         return LEAVE;
-    if (shim_changes(row) && sets_written(row, &c))
-        return PASS;
     const struct overlay_facts *facts = own->overlay.facts;
     u64 changes = __atomic_load_n(&facts->changes, __ATOMIC_ACQUIRE);
     if ((changes & 1) || __atomic_load_n(&facts->stale, __ATOMIC_ACQUIRE) != own->stale)
@@ -226,6 +227,12 @@ int shim_handle(struct shim_saved *saved)
     who.who.plan = &memory->plan;
     view = own->view;
     view.memo = &memory->memo;
+    if (shim_changes(row) && sets_written(row, &c))
+        return PASS;
+    if (shim_asks_attrs(row)) {
+        int r = shim_attrs(saved, memory, &c);
+        return shim_stands(facts, changes) ? r : LEAVE;
+    }
     if (row->handler == CALL_GETDENTS)
         return shim_list(saved, &who, &c) ? RESULT : LEAVE;
     int near = shim_near(saved, &who, &c);

@@ -52,6 +52,10 @@ HIDDEN int shim_open_last(struct shim_saved *saved, struct shim_memory *memory, 
                           int dirfd, const char *path);
 /* near.c: RESULT, LAST, or SHIM_GO_ON where the engine has to look. */
 HIDDEN int shim_near(struct shim_saved *saved, struct shim_caller *who, struct call *c);
+/* attrs.c: fgetxattr and flistxattr. RESULT, PASS or LEAVE. */
+HIDDEN int shim_attrs(struct shim_saved *saved, struct shim_memory *memory, const struct call *c);
+/* True where the xattr name in this argument is no word of an overlay's. */
+HIDDEN bool shim_plain_attr(const struct call *c, int arg);
 /* names.c: does what *memory's plan says, where nothing changed since. RESULT or LEAVE. */
 HIDDEN int shim_rename(struct shim_saved *saved, struct shim_memory *memory, u64 changes);
 /* True where nothing of the union changed since `changes` was read from it. */

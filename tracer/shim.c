@@ -116,7 +116,7 @@ bool shim_serves(long nr)
                                  row->handler == CALL_STAT || row->handler == CALL_STATX ||
                                  row->handler == CALL_ACCESS || row->handler == CALL_READLINK ||
                                  (row->handler == CALL_GETXATTR && row->path >= 0) ||
-                                 (shim_changes(row) && row->dirfd >= 0));
+                                 shim_asks_attrs(row) || (shim_changes(row) && row->dirfd >= 0));
 }
 
 static bool is_seen(const struct shim_state *s, u64 ip)

@@ -87,7 +87,9 @@ static bool list_marked(struct overlay *o, unsigned layer, const char *rel)
 static bool is_marked(struct overlay *o, unsigned layer, const char *rel)
 {
     struct stat st;
-    if (overlay_stat_in(o, layer, rel, &st) < 0)
+    int r = *rel || o->by_path ? overlay_stat_in(o, layer, rel, &st)
+                               : sys_fstat(o->layer_fd[layer], &st);
+    if (r < 0)
         return true;
     u64 tag = tag_of(layer, &st);
     u64 *e = &o->facts->unmarked[tag >> 32 & (UNMARKED_MAX - 1)];

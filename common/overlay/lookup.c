@@ -60,6 +60,7 @@ int overlay_root(struct vfs *fs, struct vnode *out)
 }
 
 #define ANY_LAYER (~(layer_set)0)
+#define UNKNOWN   ((u64)1) /* a count of changes at which nothing is known */
 
 /* What one layer says of a name. */
 enum say {
@@ -273,26 +274,58 @@ static int descend_known(struct overlay *o, struct vnode *out, u64 changes)
     return look_in_layers(o, out, false, known_set(k.marked));
 }
 
+/* The longest beginning of out->path (len bytes) that was seen a moment ago, for a lookup below it:
+ * its length, with out set as far as that needs, and when that was; 0 where none was. */
+static size_t begin_known(struct overlay *o, struct vnode *out, size_t len, u64 changes, u32 *when)
+{
+    struct known_dir k;
+    while (len > 0) {
+        len = (size_t)(path_last(out->path, len) - out->path);
+        if (len == 0 || !overlay_known(o, out->path, --len, changes, &k))
+            continue;
+        if (o->only_reads && o->s->uid != 0 && (known_set(k.layers) & layer_bit(0)))
+            search_upper(o, out, len);
+        out->layers = known_set(k.layers);
+        out->top = (u8)lowest(out->layers);
+        out->st.st_mode = S_IFDIR | 0111; /* it may be searched, or had not been noted */
+        out->len = len;
+        *when = k.when;
+        return len;
+    }
+    return 0;
+}
+
+/* The directory that the lookup has come to; the rest of the path stands behind it. */
+static void note_way(struct overlay *o, struct vnode *out, u64 changes, u32 when)
+{
+    char behind = out->path[out->len];
+    out->path[out->len] = '\0';
+    overlay_note_dir(o, out, changes, when);
+    out->path[out->len] = behind;
+}
+
 /* Component by component along the canonical path in out->path itself (len bytes): what a lookup
  * puts behind the names so far is the name that stands there already. */
 static int descend_slow(struct vfs *fs, size_t len, struct vnode *out, u64 changes)
 {
     struct overlay *o = overlay_of(fs);
     u32 when = steady_now();
-    char first = out->path[0];
-    int r = overlay_root(fs, out); /* cuts the text at its first byte */
-    out->path[0] = first;
-    for (size_t from = 0, to; r == 0 && from < len; from = to + 1) {
+    size_t from = begin_known(o, out, len, changes, &when), to;
+    int r = 0;
+    if (from) {
+        from++;
+    } else {
+        char first = out->path[0];
+        r = overlay_root(fs, out); /* cuts the text at its first byte */
+        out->path[0] = first;
+    }
+    for (size_t begin = from; r == 0 && from < len; from = to + 1) {
         for (to = from; to < len && out->path[to] != '/'; to++)
             ;
         if (!vnode_is_dir(out))
             return -EAGAIN;
-        if (to == len) {
-            char behind = out->path[out->len];
-            out->path[out->len] = '\0';
-            overlay_note_dir(o, out, changes, when);
-            out->path[out->len] = behind;
-        }
+        if (from > begin || begin == 0)
+            note_way(o, out, changes, when);
         r = overlay_lookup(fs, out, out->path + from, to - from, out);
     }
     return r;
@@ -464,10 +497,11 @@ int overlay_descend(struct vfs *fs, const char *path, size_t len, struct vnode *
     memmove(out->path, path, len);
     out->path[len] = '\0';
     u64 changes = __atomic_load_n(&o->facts->changes, __ATOMIC_ACQUIRE);
-    int r = !low || is_single(low) ? descend_fast(o, out, changes) : descend_known(o, out, changes);
+    bool single = !low || is_single(low);
+    int r = single ? descend_fast(o, out, changes) : descend_known(o, out, changes);
     if (r == 0 || r == -EIO)
         return r;
-    return descend_slow(fs, len, out, changes);
+    return descend_slow(fs, len, out, single ? UNKNOWN : changes);
 }
 
 int overlay_parent(struct overlay *o, const struct vnode *node, struct vnode *out)

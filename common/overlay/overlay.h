@@ -25,7 +25,7 @@
 #define OPAQUE_MAX      8192 /* lower directories whose opacity is remembered; a power of two */
 
 #define UNMARKED_MAX 8192 /* lower directories looked through for markers; a power of two */
-#define KNOWN_DIRS   128
+#define KNOWN_DIRS   1024
 
 struct index; /* overlay/index.h */
 
