@@ -66,9 +66,10 @@ void overlay_touch_all(struct overlay *o)
 /* -- plans --------------------------------------------------------------------------------------
  */
 
+/* NULL: it makes none. */
 static struct plan *plan_of(struct overlay *o, const struct caller *who)
 {
-    if (!who->plan || !o->index)
+    if (!who->plan)
         o->unable();
     return who->plan;
 }
@@ -106,7 +107,7 @@ static void need_removable(struct overlay *o, struct caller *who, const struct v
 static struct plan *plan_making(struct overlay *o, struct caller *who, struct vnode *node, int *r)
 {
     struct plan *plan = plan_of(o, who);
-    *r = may_make(o, node);
+    *r = plan ? may_make(o, node) : -EOPNOTSUPP;
     if (*r == 0)
         *r = plan_name(o, node, &plan->at[0]);
     return plan;
@@ -116,18 +117,22 @@ int overlay_plan_mkdir(struct vfs *fs, struct caller *who, struct vnode *node, u
 {
     int r;
     struct plan *plan = plan_making(overlay_of(fs), who, node, &r);
+    if (r < 0)
+        return r;
     plan->mode = mode & 07777;
     plan->kind = PLAN_MKDIR;
-    return r;
+    return 0;
 }
 
 int overlay_plan_symlink(struct vfs *fs, struct caller *who, struct vnode *node, const char *target)
 {
     int r;
     struct plan *plan = plan_making(overlay_of(fs), who, node, &r);
+    if (r < 0)
+        return r;
     plan->target = target;
     plan->kind = PLAN_SYMLINK;
-    return r;
+    return 0;
 }
 
 /* The upper's object may lose its name with nothing to be remembered: nobody knows it as a lower
@@ -157,8 +162,10 @@ int overlay_plan_unlink(struct vfs *fs, struct caller *who, struct vnode *node)
 {
     struct overlay *o = overlay_of(fs);
     struct plan *plan = plan_of(o, who);
-    if (o->s->read_only || vnode_is_dir(node))
+    if (!plan || o->s->read_only || vnode_is_dir(node)) {
         o->unable();
+        return -EOPNOTSUPP;
+    }
     if (!vnode_exists(node))
         return -ENOENT;
     int r = plan_name(o, node, &plan->at[0]);
@@ -182,8 +189,11 @@ int overlay_plan_rename(struct vfs *fs, struct caller *who, struct vnode *from, 
     struct overlay *o = overlay_of(fs);
     struct plan *plan = plan_of(o, who);
     struct stat shown = from->st;
-    if (flags || o->s->read_only || from->top != 0 || vnode_is_dir(from) || vnode_is_dir(to))
+    if (!plan || flags || o->s->read_only || from->top != 0 || vnode_is_dir(from) ||
+        vnode_is_dir(to)) {
         o->unable();
+        return -EOPNOTSUPP;
+    }
     int r = vnode_exists(to) ? 0 : may_make(o, to);
     if (r == 0)
         r = plan_name(o, from, &plan->at[0]);
