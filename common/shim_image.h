@@ -34,7 +34,7 @@ struct shim_shared {
 /* Entries of the tables of what was seen a moment ago (preload/seen.c): one word each, which
  * threads read and write as they please. */
 #define SHIM_DIRS  2048
-#define SHIM_NODES 2048
+#define SHIM_NODES 8192
 #define SHIM_PATHS 8192
 
 /* What the supervisor writes when it brings the shim in; then its alone, but for `off`. */

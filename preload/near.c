@@ -143,6 +143,13 @@ static bool prove(struct shim_caller *who, struct call *c, struct near *at)
     return at->proven;
 }
 
+/* Whoever opens an object, or asks for more than its stat, mostly comes back to it; for the others
+ * the tables would only take memory. */
+static bool wants_more(const struct call *c)
+{
+    return c->row->handler == CALL_OPEN || c->row->handler == CALL_STATX;
+}
+
 /* True where what the kernel says of the name (r, and st) is what the union shows. */
 static bool is_shown(struct shim_caller *who, struct call *c, struct near *at, int r,
                      const struct stat *st, bool follow)
@@ -153,7 +160,7 @@ static bool is_shown(struct shim_caller *who, struct call *c, struct near *at, i
     at->seen = (!at->proven || !ordinary) && shim_seen_node(who, st, true);
     if (!at->seen && !prove(who, c, at))
         return false;
-    if (at->len && !at->stale && ordinary && !S_ISLNK(st->st_mode))
+    if (at->len && !at->stale && ordinary && !S_ISLNK(st->st_mode) && wants_more(c))
         shim_note_path(who, at->full, at->len, st);
     return ordinary || (at->seen && S_ISREG(st->st_mode) && !st->st_size);
 }
@@ -280,7 +287,7 @@ void shim_learn(struct shim_caller *who, const struct call *c)
      * kept from what is there. */
     if (n->dir_layers != layer_bit(n->top))
         return;
-    if (S_ISREG(n->st.st_mode) || S_ISDIR(n->st.st_mode))
+    if (wants_more(c) && (S_ISREG(n->st.st_mode) || S_ISDIR(n->st.st_mode)))
         shim_note_node(who, n->st.st_dev, n->st.st_ino);
     if (p->len != tail + 1 + n->len || s->nmasks)
         return;
@@ -288,7 +295,8 @@ void shim_learn(struct shim_caller *who, const struct call *c)
     if (dir <= tail + 1)
         return;
     shim_note_dir(who, p->path, dir - 1, n->top);
-    if (S_ISDIR(n->st.st_mode) || (S_ISREG(n->st.st_mode) && is_ordinary(&n->st)))
+    if (wants_more(c) &&
+        (S_ISDIR(n->st.st_mode) || (S_ISREG(n->st.st_mode) && is_ordinary(&n->st))))
         shim_note_path(who, p->path, p->len, &n->st);
 }
 

@@ -134,21 +134,31 @@ void shim_note_dir(struct shim_caller *who, const char *path, size_t n, unsigned
  * for them. Threads share it. */
 #define KIND_BITS 17
 
-static u64 *path_entry(u64 key)
+static u64 *path_pair(u64 key)
 {
-    return &shim_own.path[key % SHIM_PATHS];
+    return &shim_own.path[key % SHIM_PATHS & ~(u64)1];
 }
 
 int shim_seen_path(const struct shim_caller *who, const char *path, size_t n)
 {
-    u64 key = path_key(who, path, n), e = __atomic_load_n(path_entry(key), __ATOMIC_RELAXED);
-    return e >> KIND_BITS == key >> KIND_BITS ? (int)(e & ((1u << KIND_BITS) - 1)) : -1;
+    u64 key = path_key(who, path, n);
+    const u64 *pair = path_pair(key);
+    for (unsigned i = 0; i < 2; i++) {
+        u64 word = __atomic_load_n(&pair[i], __ATOMIC_RELAXED);
+        if (word >> KIND_BITS == key >> KIND_BITS)
+            return (int)(word & ((1u << KIND_BITS) - 1));
+    }
+    return -1;
 }
 
+/* In the place of what is known of it; else the older one of the pair goes. */
 void shim_note_path(const struct shim_caller *who, const char *path, size_t n,
                     const struct stat *st)
 {
-    u64 key = path_key(who, path, n);
+    u64 key = path_key(who, path, n), *pair = path_pair(key);
     u64 kind = S_ISDIR(st->st_mode) ? SHIM_PATH_DIR : overlay_opened_bit(st) << 1;
-    __atomic_store_n(path_entry(key), key >> KIND_BITS << KIND_BITS | kind, __ATOMIC_RELAXED);
+    u64 first = __atomic_load_n(&pair[0], __ATOMIC_RELAXED);
+    if (first >> KIND_BITS != key >> KIND_BITS)
+        __atomic_store_n(&pair[1], first, __ATOMIC_RELAXED);
+    __atomic_store_n(&pair[0], key >> KIND_BITS << KIND_BITS | kind, __ATOMIC_RELAXED);
 }
