@@ -19,6 +19,7 @@ all: $(BUILD)/fuss
 
 include common/common.mk
 -include preload/preload.mk
+-include image/image.mk
 -include tracer/tracer.mk
 -include tests/tests.mk
 -include scripts/scripts.mk

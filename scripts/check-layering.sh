@@ -24,6 +24,7 @@ forbid common/overlay '\.\./|call/|tracer/|preload/'
 forbid common/call '\.\./|overlay/|tracer/|preload/'
 forbid common 'tracer/|preload/|tests/'
 forbid tracer 'preload/|tests/'
+forbid image 'common/|base/|vfs/|overlay/|call/|session\.h|tracer/|preload/|tests/'
 forbid preload 'tracer/|tests/'
 # The engine is freestanding: headers for types and constants, none whose purpose is functions.
 found=$(grep -rnE --include='*.[ch]' \

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 bad=0
 sources() {
-    find common tracer preload tests -name '*.[ch]' 2>/dev/null | sort
+    find common image tracer preload tests -name '*.[ch]' 2>/dev/null | sort
 }
 mapfile -t c < <(sources)
 clang-format --dry-run -Werror "${c[@]}" 2>&1 | grep -E 'error:' | sort -u | head -40 && bad=1
@@ -29,7 +29,7 @@ while read -r lines file; do
         echo "$file has $lines lines: split it or give the reason in ARCHITECTURE.md"
         bad=1
     fi
-done < <(find common tracer preload tests scripts -type f \
+done < <(find common image tracer preload tests scripts -type f \
     \( -name '*.[chS]' -o -name '*.def' -o -name '*.sh' -o -name '*.bash' -o -name '*.bats' \
     -o -name '*.py' -o -name '*.go' \) -exec wc -l {} + 2>/dev/null | grep -v ' total$')
 exit $bad

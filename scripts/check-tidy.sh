@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-mapfile -t files < <(find common tracer preload -name '*.c' 2>/dev/null |
+mapfile -t files < <(find common image tracer preload -name '*.c' 2>/dev/null |
     grep -v "_$([ "$(uname -m)" = x86_64 ] && echo arm64 || echo x86_64)\.c" | sort)
 [ ${#files[@]} -gt 0 ] || exit 0
 printf '%s\0' "${files[@]}" | xargs -0 -n 4 -P 2 sh -c '

@@ -15,4 +15,4 @@ demo:
 	scripts/demo.sh $(BUILD)/fuss
 
 format:
-	find common tracer preload tests -name '*.[ch]' 2>/dev/null | xargs clang-format -i
+	find common image tracer preload tests -name '*.[ch]' 2>/dev/null | xargs clang-format -i

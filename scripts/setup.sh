@@ -4,7 +4,8 @@
 # command and exits 1. Does nothing, quickly, when everything is there.
 set -euo pipefail
 
-BUILD_PACKAGES=(gcc make libc6-dev linux-libc-dev libseccomp-dev libyaml-dev)
+BUILD_PACKAGES=(gcc make libc6-dev linux-libc-dev libseccomp-dev libyaml-dev
+    libarchive-dev libzstd-dev zlib1g-dev libjansson-dev nettle-dev)
 TEST_PACKAGES=(bats libcmocka-dev musl-tools busybox-static golang-go shellcheck clang-format
     clang-tidy gcc-aarch64-linux-gnu libc6-dev-arm64-cross attr acl e2fsprogs git rsync sqlite3
     python3 tmux fuse-overlayfs fuse3 procps file xz-utils bzip2 util-linux diffutils)

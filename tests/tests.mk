@@ -42,7 +42,7 @@ $(TESTBIN)/bbin/busybox: /bin/busybox
 	$@ --install -s $(abspath $(@D)) 2>/dev/null || $@ --install $(@D)
 
 .PHONY: test-programs
-test-programs: $(PROBE_BINS) $(TESTBIN)/go/goprobe $(TESTBIN)/bbin/busybox
+test-programs: $(PROBE_BINS) $(TESTBIN)/image-asan $(TESTBIN)/go/goprobe $(TESTBIN)/bbin/busybox
 
 # ---- unit programs: plain, and once more with the address and undefined-behaviour sanitizers -----
 UNIT_SRC := $(wildcard tests/unit/test_*.c)

@@ -1,4 +1,5 @@
 /* fuss: run a program tree and show it a union of directories. */
+#include "image/image.h"
 #include "tracer/front.h"
 #include "tracer/log.h"
 #include "tracer/options.h"
@@ -27,7 +28,10 @@ static void open_log(const struct options *o)
 int main(int argc, char **argv)
 {
     static struct options o;
-    struct session *s = calloc(1, sizeof(*s));
+    struct session *s;
+    if (argc > 1 && !strcmp(argv[1], "image"))
+        return image_main(argc - 1, argv + 1);
+    s = calloc(1, sizeof(*s));
     options_read(&o, argc, argv);
     if (!s)
         die(EXIT_FUSS, "out of memory: cannot start; free some memory and try again");

@@ -28,8 +28,9 @@ $(OBJ)/tracer/generate/embedded.o: tracer/generate/filters.S $(BUILD)/filters.bi
 	@mkdir -p $(@D)
 	$(CC) -DFILTERS='"$(BUILD)/filters.bin"' -c $< -o $@
 
-$(BUILD)/fuss: $(TRACER_OBJ) $(COMMON_LIB)
+$(BUILD)/fuss: $(TRACER_OBJ) $(IMAGE_OBJ) $(COMMON_LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -static $(LDFLAGS) -o $@ $(TRACER_OBJ) $(COMMON_LIB) -lseccomp -lyaml
+	$(CC) $(CFLAGS) -static $(LDFLAGS) -o $@ $(TRACER_OBJ) $(IMAGE_OBJ) $(COMMON_LIB) \
+		-lseccomp -lyaml $(IMAGE_LIBS)
 
 ARM64_OBJ += $(BUILD)/arm64/tracer/regs_arm64.o

@@ -1,0 +1,13 @@
+# image/: `fuss image`, a part of build/fuss. Linked statically, and never touched by a session's start.
+IMAGE_SRC  := $(wildcard image/*.c)
+IMAGE_OBJ  := $(IMAGE_SRC:%.c=$(OBJ)/%.o)
+IMAGE_LIBS := -larchive -lzstd -lz -ljansson -lnettle
+
+$(OBJ)/image/%.o: image/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+
+# The same with the sanitizers, for the hostile archives.
+$(BUILD)/tests/image-asan: $(IMAGE_SRC) tests/programs/image/main.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -I. -std=gnu11 $(WARNINGS) -O1 -g $(SANITIZE) $^ $(IMAGE_LIBS) -o $@

@@ -1,0 +1,29 @@
+/* What layer.c and entry.c know of the layer being unpacked. */
+#ifndef FUSS_IMAGE_LAYER_H
+#define FUSS_IMAGE_LAYER_H
+
+#include "image/image.h"
+#include <archive.h>
+#include <archive_entry.h>
+
+/* Owner, mode, times and attributes of a directory: set when nothing more comes into it. */
+struct layer_dir {
+    struct layer_dir *next;
+    struct archive_entry *entry;
+    char path[];
+};
+
+struct layer_work {
+    int root; /* -1: names and digests are checked, nothing is written */
+    enum image_style style;
+    bool is_root; /* owners can be given away */
+    unsigned entries, devices;
+    struct layer_dir *dirs, **last;
+};
+
+/* Checks one entry, and makes it where there is a root. Fails with image_fail. */
+void layer_entry(struct layer_work *w, struct archive *a, struct archive_entry *e);
+/* What was put off. */
+void layer_finish_dirs(struct layer_work *w);
+
+#endif

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""images.py KIND DIR: makes an OCI layout, good or hostile, as KIND says."""
+import gzip
+import hashlib
+import io
+import json
+import os
+import sys
+import tarfile
+
+OCI = "application/vnd.oci.image."
+
+
+def entry(name, kind=tarfile.REGTYPE, data=b"", **more):
+    t = tarfile.TarInfo(name)
+    t.type, t.size, t.mtime, t.mode = kind, len(data), 981173106, 0o644
+    for key, value in more.items():
+        setattr(t, key, value)
+    return t, data
+
+
+def tar(entries):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as t:
+        for info, data in entries:
+            t.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def digest(data):
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+class Layout:
+    def __init__(self, path):
+        self.path = path
+        os.makedirs(path + "/blobs/sha256")
+        self.write("oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
+
+    def write(self, name, data):
+        with open(self.path + "/" + name, "wb") as f:
+            f.write(data)
+
+    def blob(self, data, kind):
+        self.write("blobs/sha256/" + digest(data)[7:], data)
+        return {"mediaType": kind, "digest": digest(data), "size": len(data)}
+
+    def manifest(self, layers, kind=OCI + "layer.v1.tar+gzip", pack=gzip.compress, platform=None):
+        config = {"architecture": "amd64", "os": "linux", "config": {"Env": ["A=b"]},
+                  "rootfs": {"type": "layers", "diff_ids": [digest(x) for x in layers]}}
+        m = {"schemaVersion": 2,
+             "config": self.blob(json.dumps(config).encode(), OCI + "config.v1+json"),
+             "layers": [self.blob(pack(x), kind) for x in layers]}
+        d = self.blob(json.dumps(m).encode(), OCI + "manifest.v1+json")
+        d["annotations"] = {"org.opencontainers.image.ref.name": "t"}
+        if platform:
+            d["platform"] = platform
+        return d
+
+    def index(self, *manifests):
+        self.write("index.json", json.dumps({"schemaVersion": 2, "manifests": manifests}).encode())
+
+
+def devices():
+    return [entry("d%d" % n, tarfile.CHRTYPE, devmajor=1, devminor=3) for n in range(5000)]
+
+
+def many():
+    """A million empty files, made without a million objects."""
+    t = tarfile.TarInfo("0000000")
+    head = bytearray(t.tobuf(tarfile.USTAR_FORMAT))
+    base = sum(head[:7]) - 7 * 48
+    rest = sum(head) - sum(head[148:156]) + 8 * 32 - sum(head[:7])
+    out = bytearray()
+    for n in range(1000001):
+        name = b"%07d" % n
+        head[:7] = name
+        head[148:156] = b"%06o\0 " % (rest + sum(name))
+        out += head
+    assert base >= 0
+    return bytes(out) + bytes(1024)
+
+
+LINK, HARD, FOLDER = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE
+HOSTILE = {
+    "dotdot": [entry("../escaped", data=b"x")],
+    "inner-dotdot": [entry("a/../../escaped", data=b"x")],
+    "absolute": [entry("/escaped", data=b"x")],
+    "symlink": [entry("out", LINK, linkname="../../../.."), entry("out/escaped", data=b"x")],
+    "symlink-absolute": [entry("out", LINK, linkname="/"), entry("out/tmp/escaped", data=b"x")],
+    "symlink-parent": [entry("a", FOLDER), entry("a/l", LINK, linkname="b"),
+                       entry("a/l/c/d", data=b"x")],
+    "hardlink": [entry("h", HARD, linkname="../../../secret")],
+    "hardlink-absolute": [entry("h", HARD, linkname="/etc/passwd")],
+    "hardlink-symlink": [entry("l", LINK, linkname="../../.."),
+                         entry("h", HARD, linkname="l/secret")],
+    "whiteout-dotdot": [entry(".wh...")],
+    "whiteout-dot": [entry(".wh..")],
+    "below-whiteout": [entry(".wh.a/b", data=b"x")],
+    "disguise": [entry("w", tarfile.CHRTYPE, devmajor=0, devminor=0)],
+    "deep": [entry("/".join(["d"] * 1500), data=b"x")],
+}
+
+
+def good(n=0):
+    base = [entry("./", FOLDER, mode=0o755), entry("etc/", FOLDER, mode=0o555),
+            entry("etc/f", data=b"one", mode=0o640, uid=7, gid=8),
+            entry("etc/nfd-e\u0301", data=b"name"), entry("etc/h", HARD, linkname="etc/f"),
+            entry("l", LINK, linkname="/etc/f"), entry("gone", data=b"x"),
+            entry("dir", FOLDER, mode=0o755), entry("dir/old", data=b"x"),
+            entry("null", tarfile.CHRTYPE, devmajor=1, devminor=3, mode=0o666),
+            entry("pipe", tarfile.FIFOTYPE)]
+    top = [entry(".wh.gone"), entry("dir", FOLDER, mode=0o755), entry("dir/.wh..wh..opq"),
+           entry("dir/new", data=b"two")]
+    return [tar(base), tar(top)][n:]
+
+
+def main():
+    kind, path = sys.argv[1:]
+    layout = Layout(path)
+    if kind in HOSTILE:
+        layout.index(layout.manifest([tar(HOSTILE[kind])]))
+    elif kind == "good":
+        layout.index(layout.manifest(good()))
+    elif kind == "plain":
+        layout.index(layout.manifest(good(), OCI + "layer.v1.tar", bytes))
+    elif kind == "platforms":
+        other = layout.manifest([tar([])], platform={"os": "linux", "architecture": "s390x"})
+        mine = [layout.manifest(good(), platform={"os": "linux", "architecture": a})
+                for a in ("amd64", "arm64")]
+        inner = {"schemaVersion": 2, "manifests": [other] + mine}
+        layout.index(layout.blob(json.dumps(inner).encode(), OCI + "index.v1+json"))
+    elif kind == "devices":
+        layout.index(layout.manifest([tar(devices())]))
+    elif kind == "many":
+        layout.index(layout.manifest([many()], pack=lambda x: gzip.compress(x, 1)))
+    elif kind == "truncated":
+        layout.index(layout.manifest(good(), pack=lambda x: gzip.compress(x)[:-20]))
+    elif kind == "unknown-kind":
+        layout.index(layout.manifest(good(), OCI + "layer.v1.tar+encrypted"))
+    elif kind == "wrong-digest":
+        layout.index(layout.manifest(good()))
+        for name in os.listdir(path + "/blobs/sha256"):
+            with open(path + "/blobs/sha256/" + name, "rb+") as f:
+                if f.read(2) == b"\x1f\x8b":
+                    f.seek(4)
+                    f.write(b"\1\2\3\4")
+    elif kind == "wrong-diff-id":
+        m = layout.manifest([tar([entry("a")])])
+        real = json.load(open(path + "/blobs/sha256/" + m["digest"][7:], encoding="utf8"))
+        real["layers"] = [layout.blob(gzip.compress(tar([entry("b")])),
+                                      OCI + "layer.v1.tar+gzip")]
+        layout.index(layout.blob(json.dumps(real).encode(), OCI + "manifest.v1+json"))
+    elif kind == "digest-path":
+        m = layout.manifest(good())
+        m["digest"] = "sha256:../../../" + "a" * 55
+        layout.index(m)
+    else:
+        sys.exit("unknown kind: " + kind)
+
+
+main()
