@@ -1,4 +1,5 @@
 # The in-process shim: what it answers is right whatever happens to the program meanwhile.
+# runs: shim
 # bats file_tags=fuss
 load ../lib/fuss
 
