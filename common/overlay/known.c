@@ -83,43 +83,39 @@ static bool list_marked(struct overlay *o, unsigned layer, const char *rel)
     return found || n != 0;
 }
 
-/* Has to be asked for markers of names in it. */
-static bool is_marked(struct overlay *o, unsigned layer, const char *rel)
+/* Who cannot list a directory has it done by whoever can: once, since that may have no room left to
+ * remember it. */
+static void ask_once(struct overlay *o, u64 tag)
 {
-    struct stat st;
-    int r = *rel || o->by_path ? overlay_stat_in(o, layer, rel, &st)
-                               : sys_fstat(o->layer_fd[layer], &st);
-    if (r < 0)
+    u64 bit = tag >> 16 & (ASKED_BITS - 1), *word = &o->asked[bit / 64];
+    u64 was = __atomic_fetch_or(word, (u64)1 << bit % 64, __ATOMIC_RELAXED);
+    if (!(was >> bit % 64 & 1))
+        o->unable();
+}
+
+bool overlay_may_mark(struct overlay *o, unsigned layer, const char *rel, const struct stat *st)
+{
+    if (!o->s->guard)
         return true;
-    u64 tag = tag_of(layer, &st);
-    u64 *e = &o->facts->unmarked[tag >> 32 & (UNMARKED_MAX - 1)];
-    u64 known = __atomic_load_n(e, __ATOMIC_ACQUIRE);
-    if ((known & ~(u64)1) == tag)
+    u64 tag = tag_of(layer, st);
+    u64 known = overlay_fact(o->facts->unmarked, UNMARKED_MAX, tag);
+    if (known)
         return known & 1;
     if (o->only_reads) {
-        o->unable();
+        ask_once(o, tag);
         return true;
     }
     /* What has just changed may change again without another time to show for it. */
     struct timespec now;
-    bool young =
-        SYS2(SYS_clock_gettime, CLOCK_REALTIME, &now) < 0 || now.tv_sec - st.st_ctim.tv_sec < YOUNG;
+    bool young = SYS2(SYS_clock_gettime, CLOCK_REALTIME, &now) < 0 ||
+                 now.tv_sec - st->st_ctim.tv_sec < YOUNG;
     bool marked = young || list_marked(o, layer, rel);
-    __atomic_store_n(e, tag | marked, __ATOMIC_RELEASE);
+    overlay_keep_fact(o->facts->unmarked, UNMARKED_MAX, tag | marked);
     return marked;
 }
 
 void overlay_note_dir(struct overlay *o, const struct vnode *dir, u64 changes, u32 when)
 {
-    layer_set left = dir->layers & ~layer_bit(0), marked = layer_bit(0);
-    if ((changes & 1) || !o->s->guard || !dir->layers)
-        return;
-    for (unsigned layer = 1; left && overlay_wh_names(o); layer++) {
-        if (!(left & layer_bit(layer)))
-            continue;
-        left &= ~layer_bit(layer);
-        if (left && is_marked(o, layer, dir->path)) /* the deepest hides nothing */
-            marked |= layer_bit(layer);
-    }
-    note(o, dir->path, dir->len, changes, when, dir->layers, marked);
+    if (!(changes & 1) && o->s->guard && dir->layers)
+        note(o, dir->path, dir->len, changes, when, dir->layers, dir->marked);
 }

@@ -18,10 +18,14 @@ static unsigned lowest(layer_set set)
     return low ? (unsigned)__builtin_ctzll(low) : 64 + (unsigned)__builtin_ctzll((u64)(set >> 64));
 }
 
+#define ANY_LAYER (~(layer_set)0)
+#define UNKNOWN   ((u64)1) /* a count of changes at which nothing is known */
+
 static void make_absent(struct vnode *n)
 {
     n->top = VNODE_ABSENT;
     n->layers = 0;
+    n->marked = ANY_LAYER;
     memset(&n->st, 0, sizeof(n->st));
 }
 
@@ -52,15 +56,13 @@ int overlay_root(struct vfs *fs, struct vnode *out)
     out->fs = fs;
     out->generation = index_generation(o->index);
     out->layers = out->dir_layers = o->root_layers;
+    out->marked = ANY_LAYER;
     out->top = (u8)lowest(o->root_layers);
     out->whiteout = false;
     out->len = 0;
     out->path[0] = '\0';
     return layer_stat(o, out->top, "", false, &out->st);
 }
-
-#define ANY_LAYER (~(layer_set)0)
-#define UNKNOWN   ((u64)1) /* a count of changes at which nothing is known */
 
 /* What one layer says of a name. */
 enum say {
@@ -205,6 +207,7 @@ static int look_in_layers(struct overlay *o, struct vnode *out, bool safe, layer
     memcpy(dir, out->path, out->len + 1);
     path_pop(dir, out->len);
     make_absent(out);
+    layer_set unmarked = 0;
     if (left & layer_bit(0)) {
         w.in_upper = known(o, out->path, out->len, &hash, &word);
         if (w.in_upper == INDEX_ABSENT)
@@ -218,9 +221,13 @@ static int look_in_layers(struct overlay *o, struct vnode *out, bool safe, layer
             return say;
         if (layer == 0 && w.in_upper == INDEX_MAYBE)
             learn(o, hash, word, say);
+        if (layer && left && say == SAYS_DIR && overlay_wh_names(o) &&
+            !overlay_may_mark(o, layer, out->path, &st))
+            unmarked |= layer_bit(layer);
         if (take(out, layer, say, &st))
             break;
     }
+    out->marked = ~unmarked;
     return 0;
 }
 
@@ -228,7 +235,7 @@ int overlay_lookup(struct vfs *fs, const struct vnode *dir, const char *name, si
                    struct vnode *out)
 {
     struct overlay *o = overlay_of(fs);
-    layer_set layers = dir->layers;
+    layer_set layers = dir->layers, marked = dir->marked;
     if (!vnode_is_dir(dir))
         return -ENOTDIR;
     /* Below it the kernel judges the rights of one layer's directory, which need not be those of
@@ -252,7 +259,7 @@ int overlay_lookup(struct vfs *fs, const struct vnode *dir, const char *name, si
         make_absent(out);
         return 0;
     }
-    return look_in_layers(o, out, false, ANY_LAYER);
+    return look_in_layers(o, out, false, marked);
 }
 
 /* The directory that out->path is in was seen a moment ago. -EAGAIN: it was not. */
@@ -286,6 +293,7 @@ static size_t begin_known(struct overlay *o, struct vnode *out, size_t len, u64 
         if (o->only_reads && o->s->uid != 0 && (known_set(k.layers) & layer_bit(0)))
             search_upper(o, out, len);
         out->layers = known_set(k.layers);
+        out->marked = known_set(k.marked);
         out->top = (u8)lowest(out->layers);
         out->st.st_mode = S_IFDIR | 0111; /* it may be searched, or had not been noted */
         out->len = len;
@@ -386,6 +394,7 @@ static int take_whole(struct overlay *o, struct vnode *out, unsigned layer)
         return -EIO;
     out->top = (u8)layer;
     out->layers = layer_bit(layer);
+    out->marked = ANY_LAYER;
     return 0;
 }
 
@@ -452,6 +461,7 @@ static layer_set known_parts(struct overlay *o, const struct vnode *out, layer_s
     if (r < 0 && r != -ENOENT && r != -ENOTDIR && r != -ELOOP)
         return both;
     dir.layers = lower ? both : layer_bit(0);
+    dir.marked = ANY_LAYER;
     overlay_note_dir(o, &dir, changes, when);
     return dir.layers;
 }
@@ -524,6 +534,7 @@ int overlay_parent_of(struct overlay *o, const struct vnode *node, struct vnode 
     out->fs = &o->vfs;
     out->generation = node->generation;
     out->layers = out->dir_layers = layers;
+    out->marked = ANY_LAYER;
     out->top = (u8)lowest(layers);
     out->whiteout = false;
     out->len = len - 1;

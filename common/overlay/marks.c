@@ -250,13 +250,43 @@ static u64 opaque_tag(unsigned layer, const struct stat *st)
     return ((h ^ h >> 31) & ~(u64)1) | 2;
 }
 
+#define FACT_WAYS 8 /* places that a word may have */
+
+static const u64 *fact_places(const u64 *table, unsigned max, u64 tag)
+{
+    return &table[tag >> 32 & (max - 1) & ~(u64)(FACT_WAYS - 1)];
+}
+
+u64 overlay_fact(const u64 *table, unsigned max, u64 tag)
+{
+    const u64 *place = fact_places(table, max, tag);
+    for (unsigned i = 0; i < FACT_WAYS; i++) {
+        u64 word = __atomic_load_n(&place[i], __ATOMIC_ACQUIRE);
+        if ((word & ~(u64)1) == tag)
+            return word;
+    }
+    return 0;
+}
+
+void overlay_keep_fact(u64 *table, unsigned max, u64 word)
+{
+    u64 *place = (u64 *)fact_places(table, max, word);
+    unsigned to = word >> 29 & (FACT_WAYS - 1);
+    for (unsigned i = 0; i < FACT_WAYS; i++) {
+        if (!__atomic_load_n(&place[i], __ATOMIC_ACQUIRE)) {
+            to = i;
+            break;
+        }
+    }
+    __atomic_store_n(&place[to], word, __ATOMIC_RELEASE);
+}
+
 int overlay_lower_opaque(struct overlay *o, unsigned layer, const char *dir, const char *rel,
                          const struct stat *st)
 {
     u64 tag = opaque_tag(layer, st);
-    u64 *e = &o->facts->opaque[tag >> 32 & (OPAQUE_MAX - 1)];
-    u64 known = __atomic_load_n(e, __ATOMIC_ACQUIRE);
-    if ((known & ~(u64)1) == tag)
+    u64 known = overlay_fact(o->facts->opaque, OPAQUE_MAX, tag);
+    if (known)
         return known & 1;
     if (o->only_reads)
         o->unable();
@@ -264,7 +294,7 @@ int overlay_lower_opaque(struct overlay *o, unsigned layer, const char *dir, con
     if (r == 0)
         r = overlay_has_wh(o, layer, dir, path_last(rel, str_len(rel)));
     if (r >= 0 && !o->only_reads)
-        __atomic_store_n(e, tag | (r != 0), __ATOMIC_RELEASE);
+        overlay_keep_fact(o->facts->opaque, OPAQUE_MAX, tag | (r != 0));
     return r;
 }
 

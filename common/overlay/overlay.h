@@ -22,10 +22,11 @@
 #define LIST_BUFFER     32768 /* bytes of one getdents64 */
 #define LIST_MEMORY     (LIST_BUFFER + sizeof(struct vnode))
 #define TICKETS_MAX     256
-#define OPAQUE_MAX      8192 /* lower directories whose opacity is remembered; a power of two */
+#define OPAQUE_MAX      32768 /* lower directories whose opacity is remembered; a power of two */
 
-#define UNMARKED_MAX 8192 /* lower directories looked through for markers; a power of two */
+#define UNMARKED_MAX 32768 /* lower directories looked through for markers; a power of two */
 #define KNOWN_DIRS   1024
+#define ASKED_BITS   16384
 
 struct index; /* overlay/index.h */
 
@@ -118,6 +119,7 @@ struct overlay {
     void *memory; /* facts and index, where overlay_init made it */
     u64 *steady;  /* by_path: STEADY_ENTRIES words of its own, zeroed; may be NULL */
     struct known_dir known[KNOWN_DIRS];
+    u64 asked[ASKED_BITS / 64]; /* by_path: for which facts somebody was asked already, by hash */
     void (*unable)(void);       /* by_path: this call is the supervisor's; its result is not used */
     u64 serial;                 /* for temporary names in work */
     struct gone gone[GONE_MAX]; /* the last ones, by serial */
@@ -199,6 +201,10 @@ int overlay_is_opaque(struct overlay *o, unsigned layer, const char *rel);
  * .wh. marker of its name beside it in `dir`. Taken as constant for the session. */
 int overlay_lower_opaque(struct overlay *o, unsigned layer, const char *dir, const char *rel,
                          const struct stat *st);
+/* Words about lower directories in a table of `max` of them: a tag, never 0, with its lowest bit
+ * left for what is said of it. The word with this tag, or 0; and puts one there. */
+u64 overlay_fact(const u64 *table, unsigned max, u64 tag);
+void overlay_keep_fact(u64 *table, unsigned max, u64 word);
 /* True where listings of the directory must look for xattr whiteouts (opaque=x). */
 bool overlay_is_mixed(struct overlay *o, unsigned layer, const char *rel);
 /* True where the regular file has its data elsewhere (metacopy): fuss does not follow that. */
@@ -228,6 +234,8 @@ int overlay_parent_of(struct overlay *o, const struct vnode *node, struct vnode 
  * has changed since `changes` was read from the facts. */
 bool overlay_known(struct overlay *o, const char *path, size_t len, u64 changes,
                    struct known_dir *out);
+/* True where the directory `rel` of a lower, with this stat, may have markers for names in it. */
+bool overlay_may_mark(struct overlay *o, unsigned layer, const char *rel, const struct stat *st);
 /* Remembers a directory that was just looked up by real directories only, from `when` on: its path
  * and layers are looked at. */
 void overlay_note_dir(struct overlay *o, const struct vnode *dir, u64 changes, u32 when);

@@ -29,6 +29,7 @@ static int look(struct vfs *fs, struct vnode *out)
     if (fd == -ENOENT) {
         out->top = VNODE_ABSENT;
         out->layers = 0;
+        out->marked = ~(layer_set)0;
         return 0;
     }
     if (fd < 0)

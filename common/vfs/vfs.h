@@ -33,6 +33,7 @@ struct vnode {
     struct vfs *fs;
     u64 generation;       /* of the facts below; see overlay/index.h */
     layer_set layers;     /* directory: the layers still merged here; else the one layer */
+    layer_set marked;     /* directory: the layers that may have markers for names in it */
     layer_set dir_layers; /* the layers merged in the parent directory */
     u8 top;               /* topmost layer that has it, VNODE_ABSENT where the name is free */
     bool whiteout;        /* absent, and the upper holds a whiteout for the name */
