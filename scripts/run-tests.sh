@@ -48,7 +48,7 @@ started=$SECONDS
 # Every pair of values of any two columns occurs in one of the rows, "stops" (the ptrace backend
 # where the kernel lacks notices) with each style, user and linkage but musl. A file marked
 # "# runs: light" runs in the rows of that name alone: each backend, dynamic and static; one marked
-# "# runs: shim" in all rows of the hybrid backend and in one of each other kind.
+# "# runs: shim" in all rows of the hybrid backend and in one of each other kind (long ones, too).
 PAIRWISE=(
     hybrid-chardev-root-dynamic:light:shim
     ptrace-chardev-user-static:light:shim

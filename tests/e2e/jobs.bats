@@ -1,4 +1,5 @@
 # Terminals, job control, what outlives the command, and what must not outlive fuss.
+# runs: shim
 load ../lib/fuss
 
 fixture() {

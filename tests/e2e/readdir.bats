@@ -1,4 +1,5 @@
 # Merged listings on any directory descriptor.
+# runs: shim
 load ../lib/fuss
 
 fixture() {

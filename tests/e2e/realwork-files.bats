@@ -2,11 +2,11 @@
 # runs: light
 load ../lib/fuss
 
-# 2400 files in the lowers, some removed and replaced by the layers above.
+# 1200 files in the lowers, some removed and replaced by the layers above.
 fixture() {
     RUN_TIMEOUT=120
     local d i
-    for d in $(seq 40); do
+    for d in $(seq 20); do
         mkdir -p "$L2/tree/d$d"
         (cd "$L2/tree/d$d" && for i in $(seq 60); do echo "$d $i needle$((i % 7))" >"f$i"; done)
     done

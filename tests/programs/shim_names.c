@@ -126,7 +126,7 @@ static void swap(void)
             _exit(1);
         usleep(200);
     }
-    for (int i = 0; i < 4000; i++) {
+    for (int i = 0; i < 2000; i++) {
         snprintf(a, sizeof(a), "d/a%d", i);
         snprintf(b, sizeof(b), "d/b%d", i);
         done += mkdir(a, 0700) == 0;
