@@ -241,7 +241,7 @@ static int own_fd_stat(struct caller *who, int fd, struct stat *st)
     return fd == AT_FDCWD ? sys_fstatat(AT_FDCWD, "", st, AT_EMPTY_PATH) : sys_fstat(fd, st);
 }
 
-static long own_exe(struct caller *who UNUSED, char *buf UNUSED, size_t cap UNUSED)
+static long exe_of(struct caller *who UNUSED, int pid UNUSED, char *buf UNUSED, size_t cap UNUSED)
 {
     shim_unable();
 }
@@ -269,7 +269,7 @@ void shim_caller(struct shim_caller *own, struct shim_memory *memory, u64 change
     who->ops.fd_put = own_fd_put;
     who->ops.fd_link = own_fd_link;
     who->ops.fd_stat = own_fd_stat;
-    who->ops.exe = own_exe;
+    who->ops.exe = exe_of;
     who->ops.cred = own_cred;
     who->ops.assume = who->ops.resume = nothing;
     who->tgid = who->tid = -1; /* nothing may depend on it */

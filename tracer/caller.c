@@ -117,9 +117,10 @@ static int caller_fd_stat(struct caller *who, int fd, struct stat *st)
     return err;
 }
 
-static long caller_exe(struct caller *who, char *buf, size_t cap)
+static long caller_exe(struct caller *who, int pid, char *buf, size_t cap)
 {
-    return str_copy(buf, cap, task_of(who)->proc->exe);
+    const struct task *t = pid == who->tgid ? task_of(who) : task_find(pid);
+    return t && t->proc ? str_copy(buf, cap, t->proc->exe) : 0;
 }
 
 static const struct cred *caller_cred(struct caller *who)

@@ -87,8 +87,8 @@ static long magic_text(struct call *c, char *buf, size_t cap)
     if (!walk_is_magic(c->place.path))
         return 0;
     str_to_u64(c->place.path + 6, &pid);
-    if (tail == 'e' && (int)pid == c->who->tgid) {
-        long n = c->who->ops.exe(c->who, buf, cap);
+    if (tail == 'e') {
+        long n = c->who->ops.exe(c->who, (int)pid, buf, cap);
         if (n > 0)
             return n;
     }

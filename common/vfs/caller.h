@@ -40,9 +40,9 @@ struct caller_ops {
     long (*fd_link)(struct caller *who, int fd, char *buf, size_t cap);
     /* fstat of the caller's descriptor or of its cwd (AT_FDCWD). Cheaper than fd_get + fstat. */
     int (*fd_stat)(struct caller *who, int fd, struct stat *st);
-    /* Virtual path of the program that the caller runs, NUL-terminated: its length, or 0 where the
-     * kernel's own /proc/PID/exe can be trusted. */
-    long (*exe)(struct caller *who, char *buf, size_t cap);
+    /* Virtual path of the program that process `pid` runs, NUL-terminated: its length, or 0 where
+     * the kernel's own /proc/PID/exe can be trusted. */
+    long (*exe)(struct caller *who, int pid, char *buf, size_t cap);
     const struct cred *(*cred)(struct caller *who);
     /* Between assume and resume the current thread acts on files with the caller's filesystem
      * ids, groups, capabilities and umask; outside it acts as the session (the broker). Not

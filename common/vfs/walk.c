@@ -126,8 +126,8 @@ static int through_magic(struct steps *w, size_t n)
     if (++w->links > LINKS_MAX)
         return -ELOOP;
     w->trailing |= w->last;
-    if (str_eq(rest, "exe") && (int)pid == w->who->tgid) {
-        long m = w->who->ops.exe(w->who, w->todo, PATH_MAX);
+    if (str_eq(rest, "exe")) {
+        long m = w->who->ops.exe(w->who, (int)pid, w->todo, PATH_MAX);
         if (m > 0)
             return 1;
     }

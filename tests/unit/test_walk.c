@@ -59,7 +59,7 @@ static int own_fd_stat(struct caller *who UNUSED, int fd, struct stat *st)
 {
     return (fd == AT_FDCWD ? stat(".", st) : fstat(fd, st)) < 0 ? -errno : 0;
 }
-static long own_exe(struct caller *who UNUSED, char *buf UNUSED, size_t cap UNUSED)
+static long exe_of(struct caller *who UNUSED, int pid UNUSED, char *buf UNUSED, size_t cap UNUSED)
 {
     return 0;
 }
@@ -73,7 +73,7 @@ static void be(struct world *w, u32 uid)
     w->who.c.ops.fd_put = own_fd_put;
     w->who.c.ops.fd_link = own_fd_link;
     w->who.c.ops.fd_stat = own_fd_stat;
-    w->who.c.ops.exe = own_exe;
+    w->who.c.ops.exe = exe_of;
 }
 
 /* -- the kernel's side */
