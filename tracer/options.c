@@ -31,6 +31,9 @@ static const char help[] =
     "  --backend=NAME            hybrid (default) or ptrace, which leaves the programs alone\n"
     "  --shim=WAY                inject (auto, the default): a program that asks often is given\n"
     "                            a shim, by which it looks names up itself; none: it is not\n"
+    "  -w, --cwd=DIR             begin in DIR, as the union shows it\n"
+    "  --env=NAME=VALUE          set NAME for the command (may be said again)\n"
+    "  --clear-env               the command gets nothing of the environment but --env\n"
     "  --no-guard                let the program write to the layers by their own paths\n"
     "  --kill-leftovers          end background processes when the command ends\n"
     "  --log-file=FILE           append the log to FILE instead of standard error\n"
@@ -140,6 +143,22 @@ static void set_shim(struct options *o, const char *word)
     o->shim = strcmp(word, "none") != 0;
 }
 
+static void add_env(struct options *o, const char *word)
+{
+    const char *equals = strchr(word, '=');
+    if (!equals || equals == word)
+        die(EXIT_USAGE, "--env: no NAME=VALUE: '%s'; write --env=NAME=VALUE", word);
+    o->env = need(realloc(o->env, (o->nenv + 1) * sizeof(*o->env)));
+    o->env[o->nenv++] = word;
+}
+
+static void set_directory(struct options *o, const char *dir)
+{
+    if (!dir[0])
+        die(EXIT_USAGE, "-w: an empty name; name a directory, or leave the flag out");
+    o->directory = dir;
+}
+
 enum flag {
     F_MOUNTPOINT = 256,
     F_LOWERDIR,
@@ -152,6 +171,8 @@ enum flag {
     F_NO_GUARD,
     F_READ_WH,
     F_KILL_LEFTOVERS,
+    F_ENV,
+    F_CLEAR_ENV,
     F_HELP,
     F_VERSION,
 };
@@ -168,6 +189,9 @@ static const struct option flags[] = {
     {"no-guard", no_argument, NULL, F_NO_GUARD},
     {"read-wh", no_argument, NULL, F_READ_WH},
     {"kill-leftovers", no_argument, NULL, F_KILL_LEFTOVERS},
+    {"cwd", required_argument, NULL, 'w'},
+    {"env", required_argument, NULL, F_ENV},
+    {"clear-env", no_argument, NULL, F_CLEAR_ENV},
     {"help", no_argument, NULL, F_HELP},
     {"version", no_argument, NULL, F_VERSION},
     {NULL, 0, NULL, 0},
@@ -216,6 +240,15 @@ static void take(struct options *o, int flag, const char *said)
     case F_KILL_LEFTOVERS:
         o->kill_leftovers = true;
         break;
+    case 'w':
+        set_directory(o, optarg);
+        break;
+    case F_ENV:
+        add_env(o, optarg);
+        break;
+    case F_CLEAR_ENV:
+        o->clear_env = true;
+        break;
     case F_HELP:
         put(help);
         break;
@@ -223,7 +256,8 @@ static void take(struct options *o, int flag, const char *said)
         put("fuss " FUSS_VERSION "\n");
         break;
     case ':':
-        die(EXIT_USAGE, "%s: needs a value; write %s=VALUE", said, said);
+        die(EXIT_USAGE, "%s: needs a value; write %s%sVALUE", said, said,
+            said[0] && said[1] == '-' ? "=" : " ");
         break;
     default:
         die(EXIT_USAGE, "%s: unknown or misused flag; see fuss --help", said);
@@ -268,7 +302,7 @@ void options_read(struct options *o, int argc, char **argv)
     opterr = 0;
     for (;;) {
         const char *said = optind < argc ? argv[optind] : "";
-        int flag = getopt_long(argc, argv, "+:", flags, NULL);
+        int flag = getopt_long(argc, argv, "+:w:", flags, NULL);
         if (flag < 0)
             break;
         take(o, flag, said);

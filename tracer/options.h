@@ -18,8 +18,12 @@ struct options {
     enum marker_style style;
     const char *log_file;
     bool guard, read_wh, kill_leftovers;
-    bool only_ptrace; /* --backend=ptrace */
-    bool shim;        /* otherwise: programs that ask often are given one */
+    bool only_ptrace;      /* --backend=ptrace */
+    bool shim;             /* otherwise: programs that ask often are given one */
+    const char *directory; /* -w, where the command begins, as the union shows it; NULL = here */
+    const char **env;      /* --env, K=V each, in the order said */
+    unsigned nenv;
+    bool clear_env; /* nothing of fuss's own environment but those */
     char **command;
 };
 

@@ -123,6 +123,31 @@ _Noreturn static void run_command(char **argv)
     cannot_run(name, file, err);
 }
 
+static void set_environment(const struct options *o)
+{
+    if (o->clear_env && clearenv() != 0)
+        die(EXIT_FUSS, "out of memory: cannot start; free some memory and try again");
+    for (unsigned i = 0; i < o->nenv; i++) {
+        if (putenv((char *)o->env[i]) != 0)
+            die(EXIT_FUSS, "out of memory: cannot start; free some memory and try again");
+    }
+}
+
+/* Where the command begins: in the directory asked for, as the union shows it. Where the union is
+ * the root and knows nothing of the directory that fuss was started in, in "/". */
+static void enter_directory(const struct options *o, const struct session *s)
+{
+    char here[PATH_MAX];
+    if (o->directory) {
+        if (chdir(o->directory) < 0)
+            die(EXIT_USAGE, "-w %s: cannot begin there: %s; name a directory of the union",
+                o->directory, strerror(errno));
+    } else if (s->mount_len == 1 && !getcwd(here, sizeof(here)) && errno == ENOENT) {
+        if (chdir("/") < 0)
+            die(EXIT_FUSS, "/: cannot begin there: %s; correct its rights", strerror(errno));
+    }
+}
+
 /* How the waiting command and the supervisor speak until the command may go. */
 struct halves {
     int go[2];   /* a byte: it may run */
@@ -145,7 +170,7 @@ static int install_filter(struct filter *filter, enum filter_way way, int *liste
 }
 
 _Noreturn static void child(struct halves *h, struct filter *filter, enum filter_way way,
-                            const struct options *o)
+                            const struct options *o, const struct session *s)
 {
     char byte;
     int listener, r = install_filter(filter, way, &listener);
@@ -162,6 +187,8 @@ _Noreturn static void child(struct halves *h, struct filter *filter, enum filter
     close(h->told[1]);
     sigaction(SIGCHLD, &users_chld, NULL);
     sigprocmask(SIG_SETMASK, &users_mask, NULL);
+    set_environment(o);
+    enter_directory(o, s);
     run_command(o->command);
 }
 
@@ -344,7 +371,7 @@ _Noreturn static void supervisor(int front_fd, int front_pid, const struct sessi
         pid = fork();
     if (pid == 0) {
         close(h.go[1]);
-        child(&h, filter, way, o);
+        child(&h, filter, way, o, s);
     }
     if (pid < 0) {
         if (!err)

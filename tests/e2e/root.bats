@@ -1,0 +1,93 @@
+# A root of its own: the mountpoint is "/", and nothing of the host shows but /proc, /sys and /dev.
+# runs: light
+# bats file_tags=fuss
+load ../lib/fuss
+
+# with_libs PROGRAM...: the host's dynamic programs, their loader and libraries, at the same paths.
+with_libs() {
+    local file
+    for file in "$@" $(ldd "$@" | grep -oE '/[^ :]+' | sort -u); do
+        mkdir -p "$L2$(dirname "$file")"
+        [ -e "$L2$file" ] || cp -L "$file" "$L2$file"
+    done
+}
+
+fixture() {
+    local name
+    mkdir -p "$L2"/{bin,usr/bin,etc,tmp,proc,sys,dev,srv/a/b}
+    cp "$(command -v busybox)" "$L2/bin/busybox"
+    for name in sh ls cat echo readlink mkdir mv rm env; do
+        ln -s busybox "$L2/bin/$name"
+    done
+    ln -s /srv/a "$L2/short"
+    mk "$L1/etc/name" guest
+    mk "$L2/etc/name" hidden
+    mk "$L1/bin/script" '#!/bin/sh
+echo "$0 $*"
+'
+    chmod 755 "$L1/bin/script"
+    MOUNT=/ FUSS_ENV=(PATH=/bin:/usr/bin)
+}
+
+@test "absolute paths, links and .. stay inside" {
+    is "$(fuss_run /bin/sh -c 'echo /*; cat /etc/name; cd /short/b; pwd -P; cd ../../../../..; pwd -P')" \
+        "/bin /dev /etc /proc /short /srv /sys /tmp /usr
+guest/srv/a/b
+/"
+    is "$(fuss_run /bin/sh -c 'cd /; cat short/../../etc/name ../../etc/name /dev/../etc/name')" \
+        "guestguestguest"
+    expect 1 fuss_run /bin/ls "$T" /home /proc/self/root/home "/proc/self/root$T"
+    is "$(grep -c l1 <<<"$output")" 0
+}
+
+@test "what is written lands in the upper" {
+    fuss_run /bin/sh -c 'mkdir /new && echo x >/new/f && mv /etc/name /new/n && rm /bin/script'
+    is "$(cat "$U/new/f" "$U/new/n")" "x
+guest"
+    expect 1 fuss_run /bin/cat /etc/name
+    expect 127 fuss_run /bin/script
+}
+
+@test "scripts, and names in /proc, are the root's own" {
+    is "$(fuss_run script 1 2)" "/bin/script 1 2"
+    is "$(fuss_run /bin/sh -c 'cd /srv/a; for x in cwd exe root; do readlink /proc/self/$x; done;
+        exec 5</etc/name; readlink /proc/$$/fd/5; cat /proc/self/fd/5')" "/srv/a
+/bin/busybox
+/
+/etc/name
+guest"
+}
+
+@test "dynamic programs find loader and libraries in the root" {
+    with_libs "$(command -v bash)" "$(command -v od)"
+    # one that the host does not have there
+    mkdir -p "$L2/opt" && cp "$(command -v bash)" "$L2/opt/shell"
+    is "$(fuss_run /opt/shell -c 'echo "$0 $PWD"; readlink /proc/$$/exe; [ ! -e /home ] && cd /srv/a && pwd -P;
+        (exec -a again /proc/self/exe -c "echo \$0"); od -An -c /etc/name')" "/opt/shell /
+/opt/shell
+/srv/a
+again
+   g   u   e   s   t"
+}
+
+@test "the kernel's directories are the host's" {
+    is "$(fuss_run /bin/sh -c 'echo x >/dev/null && [ -c /dev/null ] && [ -d /sys/kernel ] &&
+        cat /proc/sys/kernel/ostype')" Linux
+}
+
+@test "where the command begins, and its environment" {
+    FUSS_OPTS=(-w /short/b)
+    is "$(fuss_run /bin/readlink /proc/self/cwd)" /srv/a/b
+    FUSS_OPTS=(--cwd=/etc --clear-env --env A=1 --env=B=x=y)
+    is "$(fuss_run /bin/env)" "A=1
+B=x=y"
+    FUSS_OPTS=()
+    RUN_CWD=$T
+    is "$(fuss_run /bin/readlink /proc/self/cwd)" /
+    FUSS_OPTS=(-w /none)
+    refused 2 '/none' fuss_run /bin/echo
+    FUSS_OPTS=(-w '')
+    refused 2 '-w' fuss_run /bin/echo
+    FUSS_OPTS=(--env=novalue)
+    refused 2 novalue fuss_run /bin/echo
+}
