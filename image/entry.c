@@ -1,5 +1,6 @@
 /* One entry of a layer, made below the layer's directory. */
 #include "image/layer.h"
+#include "image/marks.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -10,10 +11,6 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
-
-#define OVERRIDE "user.containers.override_stat"
-#define WH       ".wh."
-#define OPAQUE   ".wh..wh..opq"
 
 static _Noreturn void refuse(const char *path, const char *why)
 {
@@ -52,6 +49,18 @@ static bool attribute_wanted(const char *name)
     return true;
 }
 
+/* The time of the change as the file's. Before 1970 the fraction of a pax time counts downwards,
+ * and libarchive hands both numbers on as they are written. */
+static void times_of(struct archive_entry *e, struct timespec t[2])
+{
+    t[0] = (struct timespec){archive_entry_mtime(e), archive_entry_mtime_nsec(e)};
+    if (t[0].tv_sec < 0 && t[0].tv_nsec) {
+        t[0].tv_sec--;
+        t[0].tv_nsec = 1000000000 - t[0].tv_nsec;
+    }
+    t[1] = t[0];
+}
+
 /* Owner, mode, attributes and times of an open object. What this user cannot give it is written
  * into override_stat, as podman and fuse-overlayfs do; it stays readable for its real owner.
  * `kind` is what the object stands for where that is a device. */
@@ -60,7 +69,7 @@ static void dress(const struct layer_work *w, int fd, struct archive_entry *e, c
 {
     mode_t mode = archive_entry_mode(e) & 07777, real = mode;
     la_int64_t uid = archive_entry_uid(e), gid = archive_entry_gid(e);
-    struct timespec t[2] = {{archive_entry_mtime(e), archive_entry_mtime_nsec(e)}};
+    struct timespec t[2];
     const char *name;
     const void *value;
     char text[128];
@@ -90,7 +99,7 @@ static void dress(const struct layer_work *w, int fd, struct archive_entry *e, c
     }
     if (fchmod(fd, real))
         need(-errno, path);
-    t[1] = t[0];
+    times_of(e, t);
     if (futimens(fd, t))
         need(-errno, path);
 }
@@ -253,7 +262,7 @@ static void make_link(struct layer_work *w, int dir, const char *name, const cha
 static void make_other(struct layer_work *w, struct archive *a, struct archive_entry *e, int dir,
                        const char *name, const char *path)
 {
-    struct timespec t[2] = {{archive_entry_mtime(e), archive_entry_mtime_nsec(e)}};
+    struct timespec t[2];
     mode_t type = archive_entry_filetype(e);
     const char *target = archive_entry_symlink(e);
     char kind[64] = "";
@@ -268,7 +277,7 @@ static void make_other(struct layer_work *w, struct archive *a, struct archive_e
         if (w->is_root && fchownat(dir, name, (uid_t)archive_entry_uid(e),
                                    (gid_t)archive_entry_gid(e), AT_SYMLINK_NOFOLLOW))
             need(-errno, path);
-        t[1] = t[0];
+        times_of(e, t);
         if (utimensat(dir, name, t, AT_SYMLINK_NOFOLLOW))
             need(-errno, path);
         return;

@@ -13,8 +13,13 @@
 
 enum { STATUS_USAGE = 2, STATUS_FAILED = 125 };
 
-static int place = -1;             /* the directory that DEST will lie in */
-static char unfinished[64];        /* what is made there; empty = nothing */
+struct made { /* to be taken away where the work fails */
+    struct made *next;
+    int dir;
+    char name[];
+};
+
+static struct made *made;          /* the newest first */
 static bool progress;              /* a line of it stands on the terminal */
 static volatile sig_atomic_t stop; /* the signal that asks for the end */
 
@@ -30,18 +35,47 @@ static void speak(const char *format, va_list ap)
     progress = false;
 }
 
+void image_made(int dir, const char *name)
+{
+    size_t len = strlen(name) + 1;
+    struct made *m = malloc(sizeof(*m) + len);
+    if (!m) {
+        place_remove(dir, name);
+        image_fail("out of memory");
+    }
+    m->dir = dir;
+    memcpy(m->name, name, len);
+    m->next = made;
+    made = m;
+}
+
+void image_keep(void)
+{
+    while (made) {
+        struct made *m = made;
+        made = m->next;
+        free(m);
+    }
+}
+
+static void image_undo(void)
+{
+    for (struct made *m = made; m; m = m->next)
+        place_remove(m->dir, m->name);
+    image_keep();
+}
+
 void image_fail(const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
     speak(format, ap);
     va_end(ap);
-    if (*unfinished)
-        place_remove(place, unfinished);
+    image_undo();
     exit(STATUS_FAILED);
 }
 
-static _Noreturn void __attribute__((format(printf, 1, 2))) usage(const char *format, ...)
+void image_usage(const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
@@ -61,32 +95,33 @@ void image_check_stop(void)
         image_fail("interrupted: nothing was left behind");
 }
 
-/* A directory beside DEST, private until its last step. */
-static int begin(const char *dest)
+int image_beside(const char *path, const char **base)
 {
+    const char *slash = strrchr(path, '/');
     char parent[PATH_MAX];
-    const char *slash = strrchr(dest, '/');
-    int len = slash ? (int)(slash - dest) : 0;
-    struct stat st;
-    if (!lstat(dest, &st))
-        image_fail("%s exists already: name a directory that is to be made", dest);
-    if (snprintf(parent, sizeof(parent), "%.*s%s", len, dest,
-                 !slash ? "."
-                 : len  ? ""
-                        : "/") >= (int)sizeof(parent))
-        image_fail("%s: %s", dest, strerror(ENAMETOOLONG));
-    place = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (place < 0)
-        image_fail("%s: %s", parent, strerror(errno));
-    snprintf(unfinished, sizeof(unfinished), ".fuss-unpack.%ld", (long)getpid());
-    if (mkdirat(place, unfinished, 0700)) {
-        int err = errno;
-        *unfinished = 0;
-        image_fail("%s: cannot make a directory there: %s", parent, strerror(err));
-    }
-    int fd = place_open(place, unfinished, O_RDONLY | O_DIRECTORY, 0);
+    int len = !slash ? 0 : slash == path ? 1 : (int)(slash - path), fd;
+    if (snprintf(parent, sizeof(parent), "%.*s", len ? len : 1, len ? path : ".") >=
+        (int)sizeof(parent))
+        image_fail("%s: %s", path, strerror(ENAMETOOLONG));
+    fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        image_fail("%s: %s", parent, strerror(-fd));
+        image_fail("%s: %s", parent, strerror(errno));
+    *base = slash ? slash + 1 : path;
+    if (!**base || !strcmp(*base, ".") || !strcmp(*base, ".."))
+        image_fail("%s: name what is to be made", path);
+    return fd;
+}
+
+int image_begin(int dir, char name[64])
+{
+    int fd;
+    snprintf(name, 64, ".fuss-image.%ld", (long)getpid());
+    if (mkdirat(dir, name, 0700))
+        image_fail("cannot make a directory there: %s", strerror(errno));
+    image_made(dir, name);
+    fd = place_open(dir, name, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0)
+        image_fail("%s: %s", name, strerror(-fd));
     return fd;
 }
 
@@ -123,69 +158,85 @@ static void print_lowers(const struct image *im, const char *dest)
         image_fail("the layers' names cannot be written: %s", strerror(errno));
 }
 
-static void unpack(const char *source, char *dest, enum image_style style)
+static void unpack_layers(const struct image *im, int dir, enum image_style style)
 {
-    static struct image im;
     bool terminal = isatty(STDERR_FILENO);
-    size_t len = strlen(dest);
-    const char *slash;
-    int dir;
-    while (len > 1 && dest[len - 1] == '/')
-        dest[--len] = 0;
-    image_open(&im, source);
-    dir = begin(dest);
-    for (unsigned n = 0; n < im.nlayers; n++) {
+    for (unsigned n = 0; n < im->nlayers; n++) {
         char name[32];
         int fd;
         if (terminal) {
-            fprintf(stderr, "\r\033[Kfuss: layer %u of %u", n + 1, im.nlayers);
+            fprintf(stderr, "\r\033[Kfuss: layer %u of %u", n + 1, im->nlayers);
             progress = true;
         }
-        layer_name(&im, n, name);
+        layer_name(im, n, name);
         fd = mkdirat(dir, name, 0755) ? -errno : place_open(dir, name, O_RDONLY | O_DIRECTORY, 0);
         if (fd < 0)
             image_fail("%s: %s", name, strerror(-fd));
-        image_layer_unpack(&im, n, fd, style);
+        image_layer_unpack(im, n, fd, style);
         close(fd);
     }
-    write_config(&im, dir);
-    slash = strrchr(dest, '/');
-    image_check_stop();
-    if (renameat2(place, unfinished, place, slash ? slash + 1 : dest, RENAME_NOREPLACE))
-        image_fail("%s: %s", dest, strerror(errno));
-    *unfinished = 0;
     if (progress)
         fputs("\r\033[K", stderr);
     progress = false;
+}
+
+static void unpack(const char *source, char *dest, enum image_style style)
+{
+    static struct image im;
+    size_t len = strlen(dest);
+    char unfinished[64];
+    const char *base;
+    struct stat st;
+    int dir, place;
+    while (len > 1 && dest[len - 1] == '/')
+        dest[--len] = 0;
+    image_open(&im, source);
+    if (!lstat(dest, &st))
+        image_fail("%s exists already: name a directory that is to be made", dest);
+    place = image_beside(dest, &base);
+    dir = image_begin(place, unfinished);
+    unpack_layers(&im, dir, style);
+    write_config(&im, dir);
+    image_check_stop();
+    if (renameat2(place, unfinished, place, base, RENAME_NOREPLACE))
+        image_fail("%s: %s", dest, strerror(errno));
+    image_keep();
     print_lowers(&im, dest);
 }
 
-static const char hint[] =
-    "fuss image unpack [--whiteout=fileprefix|chardev] (oci:DIR[:TAG] | docker-archive:FILE) DEST";
+static const char hint[] = "usage: fuss image unpack [--whiteout=fileprefix|chardev] "
+                           "(oci:DIR[:TAG] | docker-archive:FILE) DEST; or: fuss image export";
 
-int image_main(int argc, char **argv)
+static int unpack_main(int argc, char **argv)
 {
-    struct sigaction sa = {.sa_handler = on_stop};
     enum image_style style = IMAGE_FILEPREFIX;
-    int i = 2;
-    if (argc < 2 || strcmp(argv[1], "unpack") != 0)
-        usage("usage: %s", hint);
+    int i = 1;
     for (; i < argc && !strncmp(argv[i], "--", 2); i++) {
         if (!strcmp(argv[i], "--whiteout=chardev"))
             style = IMAGE_CHARDEV;
         else if (!strcmp(argv[i], "--whiteout=fileprefix"))
             style = IMAGE_FILEPREFIX;
         else
-            usage("%s: unknown; usage: %s", argv[i], hint);
+            image_usage("%s: unknown; %s", argv[i], hint);
     }
     if (argc - i != 2 || !*argv[i + 1])
-        usage("usage: %s", hint);
+        image_usage("%s", hint);
     if (strncmp(argv[i], "oci:", 4) != 0 && strncmp(argv[i], "docker-archive:", 15) != 0)
-        usage("%s: neither oci:DIR[:TAG] nor docker-archive:FILE", argv[i]);
-    umask(0);
+        image_usage("%s: neither oci:DIR[:TAG] nor docker-archive:FILE", argv[i]);
+    umask(0); /* the archive says the modes */
+    unpack(argv[i], argv[i + 1], style);
+    return 0;
+}
+
+int image_main(int argc, char **argv)
+{
+    struct sigaction sa = {.sa_handler = on_stop};
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGHUP, &sa, NULL);
-    unpack(argv[i], argv[i + 1], style);
-    return 0;
+    if (argc > 1 && !strcmp(argv[1], "unpack"))
+        return unpack_main(argc - 1, argv + 1);
+    if (argc > 1 && !strcmp(argv[1], "export"))
+        return export_main(argc - 1, argv + 1);
+    image_usage("%s", hint);
 }

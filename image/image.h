@@ -22,6 +22,16 @@ int image_main(int argc, char **argv);
 
 /* Ends the unpacking: takes what was made away, says the line, exits with 125. */
 _Noreturn void image_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same for a wrong command line, with 2. */
+_Noreturn void image_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* What image_fail takes away, with all below it; the descriptor stays the caller's. */
+void image_made(int dir, const char *name);
+/* The work is done: nothing is taken away any more. */
+void image_keep(void);
+/* The directory that `path` lies in, opened; *base is its last part. */
+int image_beside(const char *path, const char **base);
+/* A new directory in `dir`, private and to be renamed; its descriptor, and its name. */
+int image_begin(int dir, char name[64]);
 /* Whether a signal asked for the end; long loops look at it. */
 void image_check_stop(void);
 
@@ -46,6 +56,8 @@ struct image {
     int file;     /* a docker archive, or -1 */
     char *config; /* JSON text, with a NUL behind it */
     size_t config_len;
+    char *manifest; /* of an OCI layout, in the same way */
+    size_t manifest_len;
     struct image_layer layer[IMAGE_LAYERS_MAX]; /* the lowest first */
     unsigned nlayers;
 };
@@ -60,6 +72,9 @@ struct image_blob *image_blob_open(const struct image *im, const char *name, con
 size_t image_blob_read(struct image_blob *b, const void **data);
 /* Reads what is left, compares the digest, frees b. */
 void image_blob_close(struct image_blob *b);
+
+/* ---- export.c: `fuss image export`; argv[0] is "export" ---- */
+int export_main(int argc, char **argv);
 
 /* ---- layer.c ---- */
 /* Unpacks layer n of the image into the empty directory `dir`. */

@@ -201,7 +201,9 @@ static void open_oci(struct image *im, const char *tag)
         if (depth == IMAGE_DEPTH_MAX)
             image_fail("the image's indexes are nested too deeply");
         blob_name(text_of(e, "digest"), name);
-        next = load(im, name, text_of(e, "digest"));
+        free(im->manifest);
+        im->manifest = read_small(im, name, text_of(e, "digest"), &im->manifest_len);
+        next = parse(name, im->manifest, im->manifest_len);
         json_decref(j);
         j = next;
         tag = NULL;
