@@ -2,22 +2,6 @@
 #include "overlay/change.h"
 #include "vfs/steady.h"
 
-static layer_set lowers_of(layer_set set)
-{
-    return set & ~layer_bit(0);
-}
-
-static bool is_single(layer_set set)
-{
-    return set && !(set & (set - 1));
-}
-
-static unsigned lowest(layer_set set)
-{
-    u64 low = (u64)set;
-    return low ? (unsigned)__builtin_ctzll(low) : 64 + (unsigned)__builtin_ctzll((u64)(set >> 64));
-}
-
 #define ANY_LAYER (~(layer_set)0)
 #define UNKNOWN   ((u64)1) /* a count of changes at which nothing is known */
 
@@ -163,7 +147,8 @@ static bool take(struct vnode *out, unsigned layer, int say, const struct stat *
     return say != SAYS_DIR;
 }
 
-static enum index_state known(struct overlay *o, const char *path, size_t len, u64 *hash, u64 *word)
+static enum index_state known_in_upper(struct overlay *o, const char *path, size_t len, u64 *hash,
+                                       u64 *word)
 {
     *hash = index_hash(o->index, path, len);
     enum index_state state = index_look(o->index, *hash, word);
@@ -193,35 +178,19 @@ static void skips_upper(struct overlay *o, const struct vnode *out)
         search_upper(o, out, len ? len - 1 : 0);
 }
 
-/* Fills out (path and dir_layers are set) from the layers of its directory; `marked` of them may
- * have markers there. */
-static int look_in_layers(struct overlay *o, struct vnode *out, bool safe, layer_set marked)
+/* Asks the lowers of `left`, topmost first. */
+static int look_in_lowers(struct overlay *o, struct vnode *out, const struct wanted *w,
+                          layer_set left)
 {
-    char dir[VPATH_MAX];
-    layer_set left = out->dir_layers;
-    struct wanted w = {.path = out->path, .dir = dir, .safe = safe, .marked = marked};
-    u64 hash = 0, word = 0;
-    struct stat st;
-
-    w.name = path_last(out->path, out->len);
-    memcpy(dir, out->path, out->len + 1);
-    path_pop(dir, out->len);
-    make_absent(out);
     layer_set unmarked = 0;
-    if (left & layer_bit(0)) {
-        w.in_upper = known(o, out->path, out->len, &hash, &word);
-        if (w.in_upper == INDEX_ABSENT)
-            left &= ~layer_bit(0);
-    }
+    struct stat st;
     while (left) {
         unsigned layer = lowest(left);
         left &= ~layer_bit(layer);
-        int say = layer_says(o, layer, &w, left != 0 || layer == 0, &st);
+        int say = layer_says(o, layer, w, left != 0, &st);
         if (say < 0)
             return say;
-        if (layer == 0 && w.in_upper == INDEX_MAYBE)
-            learn(o, hash, word, say);
-        if (layer && left && say == SAYS_DIR && overlay_wh_names(o) &&
+        if (left && say == SAYS_DIR && overlay_wh_names(o) &&
             !overlay_may_mark(o, layer, out->path, &st))
             unmarked |= layer_bit(layer);
         if (take(out, layer, say, &st))
@@ -229,6 +198,58 @@ static int look_in_layers(struct overlay *o, struct vnode *out, bool safe, layer
     }
     out->marked = ~unmarked;
     return 0;
+}
+
+/* The same where the upper shows nothing and the directory of the name is known until `until`: who
+ * had it a moment ago is asked alone. */
+static int look_by_name(struct overlay *o, struct vnode *out, const struct wanted *w,
+                        layer_set lowers, u64 changes, u32 until)
+{
+    unsigned layer;
+    u64 hash = index_hash(o->index, out->path, out->len);
+    if (overlay_known_name(o, hash, changes, &layer)) {
+        int r = layer ? look_in_lowers(o, out, w, layer_bit(layer)) : 0;
+        if (r < 0 || !layer || (vnode_exists(out) && !vnode_is_dir(out)))
+            return r;
+        make_absent(out);
+    }
+    int r = look_in_lowers(o, out, w, lowers);
+    if (r == 0 && !vnode_is_dir(out))
+        overlay_note_name(o, hash, changes, until, vnode_exists(out) ? out->top : 0);
+    return r;
+}
+
+/* Fills out (path and dir_layers are set) from the layers of its directory; `known` is what was
+ * known of that (NULL: nothing) when there were so many `changes`. */
+static int look_in_layers(struct overlay *o, struct vnode *out, bool safe, layer_set marked,
+                          const struct known_dir *known, u64 changes)
+{
+    char dir[VPATH_MAX];
+    layer_set lowers = lowers_of(out->dir_layers);
+    bool upper = out->dir_layers & layer_bit(0);
+    struct wanted w = {.path = out->path, .dir = dir, .safe = safe, .marked = marked};
+
+    w.name = path_last(out->path, out->len);
+    memcpy(dir, out->path, out->len + 1);
+    path_pop(dir, out->len);
+    make_absent(out);
+    if (upper) {
+        u64 hash, word;
+        struct stat st;
+        int say = SAYS_NOTHING;
+        w.in_upper = known_in_upper(o, out->path, out->len, &hash, &word);
+        if (w.in_upper != INDEX_ABSENT)
+            say = layer_says(o, 0, &w, true, &st);
+        if (say < 0)
+            return say;
+        if (w.in_upper == INDEX_MAYBE)
+            learn(o, hash, word, say);
+        if (take(out, 0, say, &st))
+            return 0;
+    }
+    if (known && has_several(lowers) && !vnode_exists(out))
+        return look_by_name(o, out, &w, lowers, changes, known->until);
+    return look_in_lowers(o, out, &w, lowers);
 }
 
 int overlay_lookup(struct vfs *fs, const struct vnode *dir, const char *name, size_t len,
@@ -259,7 +280,7 @@ int overlay_lookup(struct vfs *fs, const struct vnode *dir, const char *name, si
         make_absent(out);
         return 0;
     }
-    return look_in_layers(o, out, false, marked);
+    return look_in_layers(o, out, false, marked, NULL, UNKNOWN);
 }
 
 /* The directory that out->path is in was seen a moment ago. -EAGAIN: it was not. */
@@ -278,12 +299,12 @@ static int descend_known(struct overlay *o, struct vnode *out, u64 changes)
     }
     if (o->only_reads && o->s->uid != 0 && (out->dir_layers & layer_bit(0)))
         search_upper(o, out, dir ? dir - 1 : 0);
-    return look_in_layers(o, out, false, known_set(k.marked));
+    return look_in_layers(o, out, false, known_set(k.marked), &k, changes);
 }
 
 /* The longest beginning of out->path (len bytes) that was seen a moment ago, for a lookup below it:
- * its length, with out set as far as that needs, and when that was; 0 where none was. */
-static size_t begin_known(struct overlay *o, struct vnode *out, size_t len, u64 changes, u32 *when)
+ * its length, with out set as far as that needs, and until when it is known; 0 where none was. */
+static size_t begin_known(struct overlay *o, struct vnode *out, size_t len, u64 changes, u32 *until)
 {
     struct known_dir k;
     while (len > 0) {
@@ -297,18 +318,18 @@ static size_t begin_known(struct overlay *o, struct vnode *out, size_t len, u64 
         out->top = (u8)lowest(out->layers);
         out->st.st_mode = S_IFDIR | 0111; /* it may be searched, or had not been noted */
         out->len = len;
-        *when = k.when;
+        *until = k.until;
         return len;
     }
     return 0;
 }
 
 /* The directory that the lookup has come to; the rest of the path stands behind it. */
-static void note_way(struct overlay *o, struct vnode *out, u64 changes, u32 when)
+static void note_way(struct overlay *o, struct vnode *out, u64 changes, u32 *until)
 {
     char behind = out->path[out->len];
     out->path[out->len] = '\0';
-    overlay_note_dir(o, out, changes, when);
+    overlay_note_dir(o, out, changes, until);
     out->path[out->len] = behind;
 }
 
@@ -317,8 +338,8 @@ static void note_way(struct overlay *o, struct vnode *out, u64 changes, u32 when
 static int descend_slow(struct vfs *fs, size_t len, struct vnode *out, u64 changes)
 {
     struct overlay *o = overlay_of(fs);
-    u32 when = steady_now();
-    size_t from = begin_known(o, out, len, changes, &when), to;
+    u32 until = 0;
+    size_t from = begin_known(o, out, len, changes, &until), to;
     int r = 0;
     if (from) {
         from++;
@@ -333,7 +354,7 @@ static int descend_slow(struct vfs *fs, size_t len, struct vnode *out, u64 chang
         if (!vnode_is_dir(out))
             return -EAGAIN;
         if (from > begin || begin == 0)
-            note_way(o, out, changes, when);
+            note_way(o, out, changes, &until);
         r = overlay_lookup(fs, out, out->path + from, to - from, out);
     }
     return r;
@@ -452,7 +473,7 @@ static layer_set known_parts(struct overlay *o, const struct vnode *out, layer_s
         *marked = known_set(k.marked);
         return known_set(k.layers);
     }
-    u32 when = steady_now();
+    u32 until = 0;
     memcpy(dir.path, out->path, len);
     dir.path[len] = '\0';
     dir.len = len;
@@ -462,7 +483,7 @@ static layer_set known_parts(struct overlay *o, const struct vnode *out, layer_s
         return both;
     dir.layers = lower ? both : layer_bit(0);
     dir.marked = ANY_LAYER;
-    overlay_note_dir(o, &dir, changes, when);
+    overlay_note_dir(o, &dir, changes, &until);
     return dir.layers;
 }
 
@@ -484,13 +505,13 @@ static int descend_fast(struct overlay *o, struct vnode *out, u64 changes)
     if (!upper)
         return look_whole(o, out, lowest(low), false);
     /* The index says that the upper has the parent directory. */
-    bool absent = known(o, out->path, out->len, &hash, &word) == INDEX_ABSENT;
+    bool absent = known_in_upper(o, out->path, out->len, &hash, &word) == INDEX_ABSENT;
     if (absent)
         skips_upper(o, out);
     if (!low || !absent)
-        return look_in_layers(o, out, true, marked);
+        return look_in_layers(o, out, true, marked, NULL, UNKNOWN);
     int r = look_whole(o, out, lowest(low), true);
-    return r == -EAGAIN ? look_in_layers(o, out, true, marked) : r;
+    return r == -EAGAIN ? look_in_layers(o, out, true, marked, NULL, UNKNOWN) : r;
 }
 
 int overlay_descend(struct vfs *fs, const char *path, size_t len, struct vnode *out)
@@ -507,7 +528,7 @@ int overlay_descend(struct vfs *fs, const char *path, size_t len, struct vnode *
     memmove(out->path, path, len);
     out->path[len] = '\0';
     u64 changes = __atomic_load_n(&o->facts->changes, __ATOMIC_ACQUIRE);
-    bool single = !low || is_single(low);
+    bool single = !has_several(low);
     int r = single ? descend_fast(o, out, changes) : descend_known(o, out, changes);
     if (r == 0 || r == -EIO)
         return r;

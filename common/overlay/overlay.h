@@ -25,7 +25,8 @@
 #define OPAQUE_MAX      32768 /* lower directories whose opacity is remembered; a power of two */
 
 #define UNMARKED_MAX 32768 /* lower directories looked through for markers; a power of two */
-#define KNOWN_DIRS   1024
+#define KNOWN_DIRS   2048
+#define KNOWN_NAMES  8192
 #define ASKED_BITS   16384
 
 struct index; /* overlay/index.h */
@@ -33,10 +34,17 @@ struct index; /* overlay/index.h */
 /* A directory of the union, seen a moment ago: known.c. Sets of layers in two words. */
 struct known_dir {
     u64 hash, changes; /* of its path; facts->changes at that time */
-    u32 when;          /* steady_now() */
+    u32 until;         /* steady_now() */
+    u32 span;          /* ticks that it was to be believed for */
     u64 layers[2];     /* merged there */
     u64 marked[2];     /* of these, which may have a marker for a name in it */
     u64 check;         /* of all that */
+};
+
+/* A name in such a directory, and which lower shows an object there that is no directory. */
+struct known_name {
+    u64 key; /* of the path's hash, facts->changes and the value */
+    u64 value;
 };
 
 static inline layer_set known_set(const u64 words[2])
@@ -119,6 +127,7 @@ struct overlay {
     void *memory; /* facts and index, where overlay_init made it */
     u64 *steady;  /* by_path: STEADY_ENTRIES words of its own, zeroed; may be NULL */
     struct known_dir known[KNOWN_DIRS];
+    struct known_name names[KNOWN_NAMES];
     u64 asked[ASKED_BITS / 64]; /* by_path: for which facts somebody was asked already, by hash */
     void (*unable)(void);       /* by_path: this call is the supervisor's; its result is not used */
     u64 serial;                 /* for temporary names in work */
@@ -234,11 +243,16 @@ int overlay_parent_of(struct overlay *o, const struct vnode *node, struct vnode 
  * has changed since `changes` was read from the facts. */
 bool overlay_known(struct overlay *o, const char *path, size_t len, u64 changes,
                    struct known_dir *out);
+/* The same for a name, by the index's hash of its path, as several lowers have it: *layer is the one
+ * whose object, no directory, is shown where the upper has none; 0 = nothing is. */
+bool overlay_known_name(struct overlay *o, u64 hash, u64 changes, unsigned *layer);
+/* Remembers that for as long as its directory is known. */
+void overlay_note_name(struct overlay *o, u64 hash, u64 changes, u32 until, unsigned layer);
 /* True where the directory `rel` of a lower, with this stat, may have markers for names in it. */
 bool overlay_may_mark(struct overlay *o, unsigned layer, const char *rel, const struct stat *st);
-/* Remembers a directory that was just looked up by real directories only, from `when` on: its path
- * and layers are looked at. */
-void overlay_note_dir(struct overlay *o, const struct vnode *dir, u64 changes, u32 when);
+/* Remembers a directory that was just looked up by real directories only, below one that is known
+ * until then (*until 0: below none): its path and layers are looked at. *until becomes its own. */
+void overlay_note_dir(struct overlay *o, const struct vnode *dir, u64 changes, u32 *until);
 /* True where some lower layer, were the upper empty at this name, would show something there: a
  * whiteout is needed to hide it. Looks at dir_layers. */
 bool overlay_lower_has(struct overlay *o, const struct vnode *node);

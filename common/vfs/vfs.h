@@ -25,6 +25,23 @@ static inline layer_set layer_bit(unsigned layer)
     return (layer_set)1 << layer;
 }
 
+static inline layer_set lowers_of(layer_set set)
+{
+    return set & ~layer_bit(0);
+}
+
+static inline bool has_several(layer_set set)
+{
+    return set & (set - 1);
+}
+
+/* The topmost layer of a set that is not empty. */
+static inline unsigned lowest(layer_set set)
+{
+    u64 low = (u64)set;
+    return low ? (unsigned)__builtin_ctzll(low) : 64 + (unsigned)__builtin_ctzll((u64)(set >> 64));
+}
+
 struct vfs;
 struct statfs;
 struct listing;

@@ -260,8 +260,11 @@ static bool is_shown(struct overlay *o, const char *rel)
     return vnode_exists(&n);
 }
 
-/* What somebody else puts into directories of several lowers: files show at once; a marker, where
- * its directory had none, and a directory's part a moment later. */
+#define HALF_A_SECOND 600000 /* us, and some more */
+
+/* What somebody else puts into directories of several lowers, file, marker or directory, shows half
+ * a second later at most; what a file that is there says of itself, and what the session makes, at
+ * once. */
 static void lowers_are_edited(void **state UNUSED)
 {
     struct twin t;
@@ -271,25 +274,41 @@ static void lowers_are_edited(void **state UNUSED)
     put_file(twin_path(&t, 3, "d/low").w, "lower");
     twin_start(&t, "w", STYLE_FILEPREFIX);
     void *memory = share(&t);
+    struct vnode n;
     for (int old = 0; old < 2; old++) {
         struct overlay *const both[] = {t.o, reader};
         for (int i = 0; i < 2; i++) {
             assert_true(is_shown(both[i], "d/low") && is_shown(both[i], "d/low"));
             assert_false(is_shown(both[i], "d/new"));
         }
+        must(chmod(twin_path(&t, 3, "d/low").w, old ? 0640 : 0600), "chmod");
+        assert_int_equal(overlay_descend(&reader->vfs, "d/low", 5, &n), 0);
+        assert_int_equal(n.st.st_mode & 0777, old ? 0640 : 0600);
         put_file(twin_path(&t, 3, "d/new").w, "new");
+        usleep(HALF_A_SECOND);
         assert_true(is_shown(t.o, "d/new") && is_shown(reader, "d/new"));
         put_file(twin_path(&t, 1, "d/.wh.new").w, "");
         must(mkdir(twin_path(&t, 2, "e").w, 0755), "e");
         put_file(twin_path(&t, 2, "e/f").w, "new");
         assert_true(is_shown(t.o, "e") && is_shown(reader, "e"));
-        usleep(80000);
+        usleep(HALF_A_SECOND);
         assert_false(is_shown(t.o, "d/new") || is_shown(reader, "d/new"));
         assert_true(is_shown(t.o, "e/f") && is_shown(reader, "e/f"));
         must(unlink(twin_path(&t, 1, "d/.wh.new").w), "marker");
         must(unlink(twin_path(&t, 3, "d/new").w), "new");
         must(unlink(twin_path(&t, 2, "e/f").w), "e/f");
         must(rmdir(twin_path(&t, 2, "e").w), "e");
+        must(unlink(twin_path(&t, 3, "d/low").w), "low");
+        assert_false(is_shown(t.o, "d/low") || is_shown(reader, "d/low"));
+        put_file(twin_path(&t, 2, "d/low").w, "lower");
+        assert_false(is_shown(t.o, "d/own") || is_shown(reader, "d/own"));
+        assert_int_equal(slow_lookup(t.o, "d/own", &n), -ENOENT);
+        assert_int_equal(t.o->vfs.ops.mkdir(&t.o->vfs, &the_caller, &n, 0755), 0);
+        assert_true(is_shown(t.o, "d/own") && is_shown(reader, "d/own"));
+        assert_int_equal(slow_lookup(t.o, "d/own", &n), 0);
+        assert_int_equal(t.o->vfs.ops.rmdir(&t.o->vfs, &the_caller, &n), 0);
+        assert_false(is_shown(t.o, "d/own") || is_shown(reader, "d/own"));
+        must(rename(twin_path(&t, 2, "d/low").w, twin_path(&t, 3, "d/low").w), "low again");
         if (!old)
             usleep(2200000); /* directories that are not young are looked through for markers */
     }
