@@ -89,6 +89,21 @@ static void on_stop(int sig)
     stop = sig;
 }
 
+void image_signals(bool ours)
+{
+    static const int sigs[] = {SIGINT, SIGTERM, SIGHUP};
+    static struct sigaction was[sizeof(sigs) / sizeof(*sigs)];
+    const struct sigaction sa = {.sa_handler = on_stop};
+    for (size_t i = 0; i < sizeof(sigs) / sizeof(*sigs); i++) {
+        if (ours)
+            sigaction(sigs[i], &sa, &was[i]);
+        else
+            sigaction(sigs[i], &was[i], NULL);
+    }
+    if (!ours)
+        image_check_stop();
+}
+
 void image_check_stop(void)
 {
     if (stop)
@@ -158,16 +173,23 @@ static void print_lowers(const struct image *im, const char *dest)
         image_fail("the layers' names cannot be written: %s", strerror(errno));
 }
 
+void image_progress(unsigned n, unsigned of)
+{
+    if (n && isatty(STDERR_FILENO)) {
+        fprintf(stderr, "\r\033[Kfuss: layer %u of %u", n, of);
+        progress = true;
+    } else if (progress) {
+        fputs("\r\033[K", stderr);
+        progress = false;
+    }
+}
+
 static void unpack_layers(const struct image *im, int dir, enum image_style style)
 {
-    bool terminal = isatty(STDERR_FILENO);
     for (unsigned n = 0; n < im->nlayers; n++) {
         char name[32];
         int fd;
-        if (terminal) {
-            fprintf(stderr, "\r\033[Kfuss: layer %u of %u", n + 1, im->nlayers);
-            progress = true;
-        }
+        image_progress(n + 1, im->nlayers);
         layer_name(im, n, name);
         fd = mkdirat(dir, name, 0755) ? -errno : place_open(dir, name, O_RDONLY | O_DIRECTORY, 0);
         if (fd < 0)
@@ -175,9 +197,7 @@ static void unpack_layers(const struct image *im, int dir, enum image_style styl
         image_layer_unpack(im, n, fd, style);
         close(fd);
     }
-    if (progress)
-        fputs("\r\033[K", stderr);
-    progress = false;
+    image_progress(0, 0);
 }
 
 static void unpack(const char *source, char *dest, enum image_style style)
@@ -230,10 +250,7 @@ static int unpack_main(int argc, char **argv)
 
 int image_main(int argc, char **argv)
 {
-    struct sigaction sa = {.sa_handler = on_stop};
-    sigaction(SIGINT, &sa, NULL);
-    sigaction(SIGTERM, &sa, NULL);
-    sigaction(SIGHUP, &sa, NULL);
+    image_signals(true);
     if (argc > 1 && !strcmp(argv[1], "unpack"))
         return unpack_main(argc - 1, argv + 1);
     if (argc > 1 && !strcmp(argv[1], "export"))

@@ -32,6 +32,10 @@ void image_keep(void);
 int image_beside(const char *path, const char **base);
 /* A new directory in `dir`, private and to be renamed; its descriptor, and its name. */
 int image_begin(int dir, char name[64]);
+/* Says which layer is at work, where somebody looks; 0 of 0: none any more. */
+void image_progress(unsigned n, unsigned of);
+/* From now on SIGINT, SIGTERM and SIGHUP are for image_check_stop; or again as they were. */
+void image_signals(bool ours);
 /* Whether a signal asked for the end; long loops look at it. */
 void image_check_stop(void);
 
@@ -72,6 +76,12 @@ struct image_blob *image_blob_open(const struct image *im, const char *name, con
 size_t image_blob_read(struct image_blob *b, const void **data);
 /* Reads what is left, compares the digest, frees b. */
 void image_blob_close(struct image_blob *b);
+
+/* ---- cache.c: layers that are kept for this user ---- */
+/* Their directories, the topmost first; those that are not there yet are unpacked. */
+void image_cached(const struct image *im, char *lower[IMAGE_LAYERS_MAX]);
+/* A file of the image's as text, from the topmost layer that has it; NULL = none has. */
+char *image_cached_file(char *const *lower, unsigned n, const char *name);
 
 /* ---- export.c: `fuss image export`; argv[0] is "export" ---- */
 int export_main(int argc, char **argv);

@@ -1,5 +1,6 @@
 #include "tracer/options.h"
 #include "tracer/config.h"
+#include "tracer/container.h"
 #include "tracer/log.h"
 #include <getopt.h>
 #include <stdarg.h>
@@ -23,6 +24,9 @@ static const char help[] =
     "  --lowerdir=DIR[:DIR...]   read-only layers, the leftmost on top (\\: is a colon in a name)\n"
     "  --upperdir=DIR            where changes go; made when its parent exists. Without it the\n"
     "                            union is read-only\n"
+    "  --image=IMAGE             oci:DIR[:TAG] or docker-archive:FILE: its layers are the lowers,\n"
+    "                            and its config the command's, unless one is given\n"
+    "  --entrypoint=PROGRAM      instead of the image's own (empty: none)\n"
     "  --workdir=DIR             private scratch on the upper's filesystem; made when its parent\n"
     "                            exists (default: hidden in the upper, removed at the end)\n"
     "  --whiteout=STYLE          how removals are written: fileprefix (.wh.NAME, the default) or\n"
@@ -173,6 +177,8 @@ enum flag {
     F_KILL_LEFTOVERS,
     F_ENV,
     F_CLEAR_ENV,
+    F_IMAGE,
+    F_ENTRYPOINT,
     F_HELP,
     F_VERSION,
 };
@@ -192,6 +198,8 @@ static const struct option flags[] = {
     {"cwd", required_argument, NULL, 'w'},
     {"env", required_argument, NULL, F_ENV},
     {"clear-env", no_argument, NULL, F_CLEAR_ENV},
+    {"image", required_argument, NULL, F_IMAGE},
+    {"entrypoint", required_argument, NULL, F_ENTRYPOINT},
     {"help", no_argument, NULL, F_HELP},
     {"version", no_argument, NULL, F_VERSION},
     {NULL, 0, NULL, 0},
@@ -249,6 +257,12 @@ static void take(struct options *o, int flag, const char *said)
     case F_CLEAR_ENV:
         o->clear_env = true;
         break;
+    case F_IMAGE:
+        o->image = optarg;
+        break;
+    case F_ENTRYPOINT:
+        o->entrypoint = optarg;
+        break;
     case F_HELP:
         put(help);
         break;
@@ -299,6 +313,7 @@ void options_read(struct options *o, int argc, char **argv)
     answer_questions(argc, argv);
     read_environment();
     config_read(o);
+    struct options file = *o;
     opterr = 0;
     for (;;) {
         const char *said = optind < argc ? argv[optind] : "";
@@ -308,6 +323,7 @@ void options_read(struct options *o, int argc, char **argv)
         take(o, flag, said);
     }
     o->command = argv + optind;
+    container_apply(o, &file);
     if (!o->mountpoint || !o->mountpoint[0])
         die(EXIT_USAGE, "no mountpoint: nowhere to show the union; add --mountpoint=DIR");
     if (!o->nlowers)

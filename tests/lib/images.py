@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""images.py KIND DIR: makes an OCI layout, good or hostile, as KIND says."""
+"""images.py KIND DIR [CONFIG]: makes an OCI layout, good or hostile, as KIND says."""
 import gzip
 import hashlib
 import io
@@ -45,8 +45,9 @@ class Layout:
         self.write("blobs/sha256/" + digest(data)[7:], data)
         return {"mediaType": kind, "digest": digest(data), "size": len(data)}
 
-    def manifest(self, layers, kind=OCI + "layer.v1.tar+gzip", pack=gzip.compress, platform=None):
-        config = {"architecture": "amd64", "os": "linux", "config": {"Env": ["A=b"]},
+    def manifest(self, layers, kind=OCI + "layer.v1.tar+gzip", pack=gzip.compress, platform=None,
+                 run=None):
+        config = {"architecture": "amd64", "os": "linux", "config": run or {"Env": ["A=b"]},
                   "rootfs": {"type": "layers", "diff_ids": [digest(x) for x in layers]}}
         m = {"schemaVersion": 2,
              "config": self.blob(json.dumps(config).encode(), OCI + "config.v1+json"),
@@ -115,13 +116,42 @@ def good(n=0):
     return [tar(base), tar(top)][n:]
 
 
+def busybox():
+    """Two layers with a shell; the upper one is there twice."""
+    with open("/bin/busybox", "rb") as f:
+        program = f.read()
+    base = [entry("bin/busybox", data=program, mode=0o755), entry("root", FOLDER, mode=0o700),
+            entry("etc/passwd", data=b"root:x:0:0::/root:/bin/sh\nana:x:7:8::/srv:/bin/sh\n"),
+            entry("etc/group", data=b"root:x:0:\nband:x:9:ana\n"),
+            entry("srv/gone", data=b"x"), entry("srv/kept", data=b"kept\n")]
+    base += [entry("bin/" + x, LINK, linkname="busybox") for x in ("sh", "ls", "cat", "env", "id")]
+    top = [entry("srv/.wh.gone"), entry("srv/more", data=b"more\n")]
+    return [tar(top), tar(base), tar(top)]
+
+
+def docker(path, layers):
+    config = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["/bin/ls", "/srv"]},
+                         "rootfs": {"type": "layers", "diff_ids": [digest(x) for x in layers]}})
+    names = ["%d/layer.tar" % n for n in range(len(layers))]
+    manifest = json.dumps([{"Config": "c.json", "RepoTags": ["t:1"], "Layers": names}])
+    files = [entry(n, data=x) for n, x in zip(names, layers)]
+    files += [entry("c.json", data=config.encode()), entry("manifest.json", data=manifest.encode())]
+    with open(path + "/docker.tar", "wb") as f:
+        f.write(tar(files))
+
+
 def main():
-    kind, path = sys.argv[1:]
+    kind, path = sys.argv[1:3]
     layout = Layout(path)
     if kind in HOSTILE:
         layout.index(layout.manifest([tar(HOSTILE[kind])]))
     elif kind == "good":
         layout.index(layout.manifest(good()))
+    elif kind == "busybox":
+        layout.index(layout.manifest(busybox(), pack=lambda x: gzip.compress(x, 1),
+                                     run=json.loads(sys.argv[3])))
+    elif kind == "docker":
+        docker(path, busybox())
     elif kind == "plain":
         layout.index(layout.manifest(good(), OCI + "layer.v1.tar", bytes))
     elif kind == "platforms":

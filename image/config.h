@@ -1,0 +1,25 @@
+/* What an image's config says of the program that runs in it. */
+#ifndef FUSS_IMAGE_CONFIG_H
+#define FUSS_IMAGE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* All of it lives as long as the process; lists end with NULL and are never NULL themselves. */
+struct image_config {
+    char **env; /* NAME=VALUE each */
+    char **entrypoint, **cmd;
+    const char *directory; /* empty = none said; so are the next */
+    const char *user;
+};
+
+/* Of the config's JSON text. False, with *wrong, where it says what cannot be. */
+bool image_config_read(const char *text, size_t len, struct image_config *c, const char **wrong);
+
+/* "USER", "UID", either with ":GROUP" or ":GID", by the image's /etc/passwd and /etc/group (NULL =
+ * it has none). False: a name is not in them. */
+bool image_user_find(const char *user, const char *passwd, const char *group, uint32_t *uid,
+                     uint32_t *gid);
+
+#endif
