@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #define SECRET "images."
@@ -131,6 +132,7 @@ static void unpack_one(const struct image *im, unsigned n, int cache, const char
         dir = place_open(cache, part, O_RDONLY | O_DIRECTORY, 0);
         if (dir < 0)
             image_fail("a layer cannot be unpacked into the cache: %s", strerror(-dir));
+        fremovexattr(dir, "system.posix_acl_default"); /* what the cache's directory hands on */
         image_progress(n + 1, im->nlayers);
         image_layer_unpack(im, n, dir, IMAGE_CHARDEV);
         image_progress(0, 0);

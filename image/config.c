@@ -33,7 +33,7 @@ static char **strings(const json_t *j)
     return list;
 }
 
-static const char *text(const json_t *object, const char *key)
+static char *text(const json_t *object, const char *key)
 {
     const char *s = json_string_value(json_object_get(object, key));
     return copy(s ? s : "");
@@ -59,6 +59,7 @@ bool image_config_read(const char *said, size_t len, struct image_config *c, con
     json_t *all = json_loadb(said, len, JSON_REJECT_DUPLICATES, &error);
     const json_t *j = json_object_get(all, "config");
     *wrong = NULL;
+    memset(c, 0, sizeof(*c));
     if (!json_is_object(all) || (j && !json_is_object(j) && !json_is_null(j))) {
         *wrong = "it is no JSON object";
     } else {
@@ -70,7 +71,26 @@ bool image_config_read(const char *said, size_t len, struct image_config *c, con
         *wrong = judge(c);
     }
     json_decref(all);
+    if (*wrong)
+        image_config_free(c);
     return !*wrong;
+}
+
+static void free_strings(char **list)
+{
+    for (char **s = list; s && *s; s++)
+        free(*s);
+    free(list);
+}
+
+void image_config_free(struct image_config *c)
+{
+    free_strings(c->env);
+    free_strings(c->entrypoint);
+    free_strings(c->cmd);
+    free(c->directory);
+    free(c->user);
+    memset(c, 0, sizeof(*c));
 }
 
 /* The whole of s as a number. */
@@ -109,8 +129,10 @@ static bool number_field(const char *line, unsigned n, uint32_t *out)
 /* The line that begins with NAME:, or (by_id) whose third field is the number. */
 static const char *find_line(const char *file, const char *name, bool by_id, uint32_t id)
 {
-    size_t len = strlen(name);
+    size_t len = strcspn(name, ":\n");
     uint32_t found;
+    if (name[len])
+        return NULL;
     for (; file && *file; file += strcspn(file, "\n"), file += *file == '\n')
         if (by_id ? number_field(file, 2, &found) && found == id
                   : !strncmp(file, name, len) && file[len] == ':')

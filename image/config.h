@@ -6,16 +6,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* All of it lives as long as the process; lists end with NULL and are never NULL themselves. */
+/* Lists end with NULL and are never NULL themselves. */
 struct image_config {
     char **env; /* NAME=VALUE each */
     char **entrypoint, **cmd;
-    const char *directory; /* empty = none said; so are the next */
-    const char *user;
+    char *directory; /* empty = none said; so are the next */
+    char *user;
 };
 
-/* Of the config's JSON text. False, with *wrong, where it says what cannot be. */
+/* Of the config's JSON text. False, with *wrong and nothing to free, where it says what cannot be.
+ */
 bool image_config_read(const char *text, size_t len, struct image_config *c, const char **wrong);
+
+void image_config_free(struct image_config *c);
 
 /* "USER", "UID", either with ":GROUP" or ":GID", by the image's /etc/passwd and /etc/group (NULL =
  * it has none). False: a name is not in them. */

@@ -41,12 +41,8 @@ static bool below_marker(const char *path)
 /* Marks that readers of layers act on must not come out of an archive. */
 static bool attribute_wanted(const char *name)
 {
-    static const char *const not [] = {"trusted.overlay.", "user.overlay.", "user.fuseoverlayfs.",
-                                       "user.containers.", "system."};
-    for (size_t i = 0; i < sizeof(not ) / sizeof(*not ); i++)
-        if (!strncmp(name, not [i], strlen(not [i])))
-            return false;
-    return true;
+    return !marks_private(name) &&
+           (strncmp(name, "system.", 7) != 0 || !strncmp(name, "system.posix_acl_", 17));
 }
 
 /* The time of the change as the file's. Before 1970 the fraction of a pax time counts downwards,
@@ -67,7 +63,7 @@ static void times_of(struct archive_entry *e, struct timespec t[2])
 static void dress(const struct layer_work *w, int fd, struct archive_entry *e, const char *path,
                   const char *kind)
 {
-    mode_t mode = archive_entry_mode(e) & 07777, real = mode;
+    mode_t mode = layer_mode(e), real = mode;
     la_int64_t uid = archive_entry_uid(e), gid = archive_entry_gid(e);
     struct timespec t[2];
     const char *name;
@@ -92,11 +88,11 @@ static void dress(const struct layer_work *w, int fd, struct archive_entry *e, c
     }
     archive_entry_xattr_reset(e);
     while (archive_entry_xattr_next(e, &name, &value, &size) == ARCHIVE_OK) {
-        if (!attribute_wanted(name))
-            continue;
-        if (fsetxattr(fd, name, value, size, 0) && errno != EPERM && errno != ENOTSUP)
-            need(-errno, path);
+        if (attribute_wanted(name))
+            layer_attribute(fd, name, value, size, path);
     }
+    layer_acl(fd, e, false, path);
+    layer_acl(fd, e, true, path);
     if (fchmod(fd, real))
         need(-errno, path);
     times_of(e, t);

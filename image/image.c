@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 enum { STATUS_USAGE = 2, STATUS_FAILED = 125 };
@@ -137,6 +138,8 @@ int image_begin(int dir, char name[64])
     fd = place_open(dir, name, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0)
         image_fail("%s: %s", name, strerror(-fd));
+    /* What is made in there has its own access lists alone. */
+    fremovexattr(fd, "system.posix_acl_default");
     return fd;
 }
 

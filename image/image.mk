@@ -11,3 +11,13 @@ $(OBJ)/image/%.o: image/%.c
 $(BUILD)/tests/image-asan: $(IMAGE_SRC) tests/programs/image/main.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE -I. -std=gnu11 $(WARNINGS) -O1 -g $(SANITIZE) $^ $(IMAGE_LIBS) -o $@
+
+# Its unit program is of these files too.
+UNIT_OCI := tests/unit/test_oci.c
+$(BUILD)/unit/test_oci: $(UNIT_OCI) $(IMAGE_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $^ -lcmocka $(IMAGE_LIBS) -o $@
+
+$(BUILD)/unit-asan/test_oci: $(UNIT_OCI) $(IMAGE_SRC)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -std=gnu11 $(WARNINGS) -O1 -g $(SANITIZE) $^ -lcmocka $(IMAGE_LIBS) -o $@

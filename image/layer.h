@@ -26,4 +26,12 @@ void layer_entry(struct layer_work *w, struct archive *a, struct archive_entry *
 /* What was put off. */
 void layer_finish_dirs(struct layer_work *w);
 
+/* ---- acl.c ---- */
+/* Sets an attribute; what this user may not set, or this filesystem cannot keep, is not kept. */
+void layer_attribute(int fd, const char *name, const void *value, size_t size, const char *path);
+/* The mode's 07777. Of an access list the group's bits are the mask, which libarchive forgets. */
+mode_t layer_mode(struct archive_entry *e);
+/* Sets the access list (def: a directory's default one) that the entry says as text, if any. */
+void layer_acl(int fd, struct archive_entry *e, bool def, const char *path);
+
 #endif

@@ -82,6 +82,12 @@ def many():
     return bytes(out) + bytes(1024)
 
 
+def pax(name, kind=tarfile.REGTYPE, data=b"", mode=0o644, **records):
+    """An entry with SCHILY's records, whose dots are said as underscores twice."""
+    return entry(name, kind, data, mode=mode,
+                 pax_headers={"SCHILY." + k.replace("__", "."): v for k, v in records.items()})
+
+
 LINK, HARD, FOLDER = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE
 HOSTILE = {
     "dotdot": [entry("../escaped", data=b"x")],
@@ -99,8 +105,32 @@ HOSTILE = {
     "whiteout-dot": [entry(".wh..")],
     "below-whiteout": [entry(".wh.a/b", data=b"x")],
     "disguise": [entry("w", tarfile.CHRTYPE, devmajor=0, devminor=0)],
+    "swapped": [entry("d", FOLDER), entry("d/x"), entry("d", LINK, linkname="../../.."),
+                entry("d/escaped", data=b"x")],
+    "through-file": [entry("f", data=b"x"), entry("f/escaped", data=b"x")],
+    "hardlink-folder": [entry("d", FOLDER), entry("h", HARD, linkname="d")],
+    "hardlink-marker": [entry(".wh.gone"), entry("h", HARD, linkname=".wh.gone")],
+    "hardlink-loop": [entry("h", HARD, linkname="./h")],
+    "hardlink-swapped": [entry("d", FOLDER), entry("d/secret"), entry("d", LINK, linkname="../../.."),
+                         entry("h", HARD, linkname="d/secret")],
+    "root-link": [entry("./", LINK, linkname="/")],
+    "no-name": [entry("")],
+    "long-part": [entry("n" * 300)],
+    "attribute": [pax("a", xattr__user__x="x" * 70000)],
+    "long-attribute": [entry("a", pax_headers={"SCHILY.xattr.user." + "x" * 300: "y"})],
+    "owner": [entry("a", uid=2 ** 32)],
     "deep": [entry("/".join(["d"] * 1500), data=b"x")],
 }
+
+
+ATTRIBUTES = [
+    pax("d", FOLDER, acl__default="user::rwx,user:56:r-x,group::r-x,mask::rwx,other::---"),
+    pax("d/plain", data=b"x", xattr__user__overlay__opaque="y",
+        xattr__trusted__overlay__redirect="/etc", xattr__user__containers__override_stat="0:0:0777"),
+    pax("f", data=b"x", mode=0o674, xattr__user__hello="w\u00f6rld",
+        acl__access="user::rw-,user:ana:rwx:55,user:3:r--,group::r--,mask::rwx,other::r--"),
+    pax("named", data=b"x", acl__access="user::rw-,user:ana:rwx,group::r--,mask::rwx,other::---"),
+]
 
 
 def good(n=0):
@@ -150,6 +180,29 @@ def main():
     elif kind == "busybox":
         layout.index(layout.manifest(busybox(), pack=lambda x: gzip.compress(x, 1),
                                      run=json.loads(sys.argv[3])))
+    elif kind == "attributes":
+        layout.index(layout.manifest([tar(ATTRIBUTES)]))
+    elif kind == "layers":
+        layout.index(layout.manifest([tar([])] * 128))
+    elif kind == "loop":
+        inner = layout.manifest(good())
+        for _ in range(6):
+            inner = layout.blob(json.dumps({"manifests": [inner]}).encode(), OCI + "index.v1+json")
+        layout.index(inner)
+    elif kind == "nested":
+        layout.write("index.json", b"[" * 100000)
+    elif kind == "large-index":
+        layout.write("index.json", b" " * (5 << 20) + b"{}")
+    elif kind == "size":
+        data = bytearray(tar([entry("a", data=b"x")]))
+        info = tarfile.TarInfo("a")
+        info.size = 2 ** 62
+        layout.index(layout.manifest([info.tobuf(tarfile.GNU_FORMAT) + data[512:]]))
+    elif kind == "blob-link":
+        layout.index(layout.manifest(good()))
+        for name in os.listdir(path + "/blobs/sha256"):
+            os.rename(path + "/blobs/sha256/" + name, path + "/" + name)
+            os.symlink("../../" + name, path + "/blobs/sha256/" + name)
     elif kind == "docker":
         docker(path, busybox())
     elif kind == "plain":
