@@ -273,6 +273,8 @@ static void make_other(struct layer_work *w, struct archive *a, struct archive_e
         if (w->is_root && fchownat(dir, name, (uid_t)archive_entry_uid(e),
                                    (gid_t)archive_entry_gid(e), AT_SYMLINK_NOFOLLOW))
             need(-errno, path);
+        if (type == AE_IFIFO && fchmodat(dir, name, archive_entry_mode(e) & 07777, 0))
+            need(-errno, path);
         times_of(e, t);
         if (utimensat(dir, name, t, AT_SYMLINK_NOFOLLOW))
             need(-errno, path);

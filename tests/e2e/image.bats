@@ -173,3 +173,18 @@ default:other::---"
     image good
     refused 125 'exists already' fuss_bare image unpack "oci:$T/in/good" "$T/home"
 }
+
+@test "ten layers of 2000 names, with changes between them, show the tree that they say" {
+    local lower
+    python3 "$E2E_ROOT/tests/lib/images.py" ten "$T/in/ten" 2000
+    hand_over
+    lower=$(fuss_bare image unpack "--whiteout=$E2E_STYLE" "oci:$T/in/ten" "$T/home/dest")
+    LOWER=$lower UPPER=
+    is "$(lower_list | wc -l)" 10
+    fuss_run find "$M" -printf '%y %m %s %Ts %P %l\n' | sed -E 's/^(d [0-9]+) [0-9]+/\1 -/' | sort -k5 >"$T/home/got"
+    # An ordinary user's copies have no setuid bit, and are readable: override_stat says the rest.
+    if [ "$E2E_USER" = user ]; then
+        sed -Ei 's/^([df]) [0-7]+/\1 -/' "$T/in/ten/tree" "$T/home/got"
+    fi
+    sort -k5 "$T/in/ten/tree" | diff - "$T/home/got"
+}

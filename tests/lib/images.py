@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import sys
 import tarfile
 
@@ -159,6 +160,73 @@ def busybox():
     return [tar(top), tar(base), tar(top)]
 
 
+def ten(path, files):
+    """Ten layers of `files` names together, with changes between them; the tree they make goes to
+    DIR/tree as find(1) says it: type, mode, size, time, name, target."""
+    rng = random.Random(files)
+    tree, layers = {"": ("d", 0o755, 0, "")}, []
+    for n in range(10):
+        out = []
+
+        def put(name, kind, mode, data=b"", target=""):
+            when = 1000000000 + rng.randrange(10 ** 8)
+            kinds = {"d": FOLDER, "f": tarfile.REGTYPE, "l": LINK, "p": tarfile.FIFOTYPE}
+            out.append(entry(name, kinds[kind], data, mode=mode, linkname=target, mtime=when))
+            tree[name] = (kind, mode, when, len(data) if kind != "l" else len(target), target)
+
+        def forget(name):
+            for other in [x for x in tree if x == name or x.startswith(name + "/")]:
+                del tree[other]
+
+        put("./", "d", 0o755)
+        tree[""] = tree.pop("./")
+        # What this layer hides is of the layers below: it comes before what the layer brings.
+        old = sorted(x for x in tree if x)
+        gone = []
+        for name in rng.sample(old, min(len(old), files // 200)):
+            if any(name.startswith(g + "/") or g.startswith(name + "/") for g in gone):
+                continue
+            gone.append(name)
+            head, _, last = name.rpartition("/")
+            if tree[name][0] == "d" and rng.random() < 0.5:
+                forget(name)
+                put(name, "d", 0o700)
+                out.append(entry(name + "/.wh..wh..opq"))
+            else:
+                forget(name)
+                out.append(entry((head + "/" if head else "") + ".wh." + last))
+        fresh = set()
+        while len(fresh) < files // 10:
+            folders = sorted(x for x, t in tree.items() if t[0] == "d" and x.count("/") < 6 and
+                             not any(x == g for g in gone))
+            for _ in range(50):
+                folder = rng.choice(folders)
+                name = (folder + "/" if folder else "") + "%s%d" % (rng.choice("abcdef"),
+                                                                    rng.randrange(files))
+                if name in tree or name in gone or name in fresh:
+                    continue
+                fresh.add(name)
+                kind = rng.choices("dflp", (20, 70, 9, 1))[0]
+                data = b"x" * rng.randrange(40) if kind == "f" else b""
+                put(name, kind, rng.choice((0o755, 0o644, 0o4755, 0o600)) if kind != "l" else 0o777,
+                    data, rng.choice(("/etc/x", "../a", "b")) if kind == "l" else "")
+        # Files of below again, with other data.
+        for name in rng.sample(old, min(len(old), files // 100)):
+            if name in tree and tree[name][0] == "f" and name not in fresh:
+                put(name, "f", 0o640, b"changed")
+        # As real layers do, each names the directories that lead to what it has.
+        named = {t.name for t, _ in out}
+        ways = {"/".join(t.name.split("/")[:i]) for t, _ in out if t.name != "./"
+                for i in range(1, t.name.count("/") + 1)} - named
+        layers.append(tar(out[:1] + [entry(w, FOLDER, mode=tree[w][1], mtime=tree[w][2])
+                                     for w in sorted(ways)] + out[1:]))
+    with open(path + "/tree", "w", encoding="utf8") as f:
+        for name, (kind, mode, when, size, target) in sorted(tree.items()):
+            size = "-" if kind == "d" else size
+            f.write("%s %o %s %s %s %s\n" % (kind, mode, size, when, name, target))
+    return layers
+
+
 def docker(path, layers):
     config = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["/bin/ls", "/srv"]},
                          "rootfs": {"type": "layers", "diff_ids": [digest(x) for x in layers]}})
@@ -203,6 +271,8 @@ def main():
         for name in os.listdir(path + "/blobs/sha256"):
             os.rename(path + "/blobs/sha256/" + name, path + "/" + name)
             os.symlink("../../" + name, path + "/blobs/sha256/" + name)
+    elif kind == "ten":
+        layout.index(layout.manifest(ten(path, int(sys.argv[3])), pack=lambda x: gzip.compress(x, 1)))
     elif kind == "docker":
         docker(path, busybox())
     elif kind == "plain":
