@@ -391,4 +391,7 @@ void layout_finish(struct layout *l, struct layout_layer *y, const struct image 
     if (l->parent >= 0 && renameat2(l->parent, l->unfinished, l->parent, l->base, RENAME_NOREPLACE))
         image_fail("%s: %s", l->path, strerror(errno));
     image_keep();
+    close(l->blobs);
+    close(l->dir); /* and its lock */
+    free(l->path);
 }

@@ -13,7 +13,8 @@ struct layout {
     int blobs;
     int parent; /* -1: the layout was there before */
     char unfinished[64];
-    const char *path, *base, *tag;
+    char *path;
+    const char *base, *tag;
 };
 
 /* `where` is DIR or DIR:TAG; one that is not there is made. */

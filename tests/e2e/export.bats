@@ -30,6 +30,10 @@ export_to() {
 lists() {
     hand_over "$T"
     export_to "${@}" "--tar=$T/home/out.tar"
+    if [ "$E2E_USER" = root ]; then
+        expect 0 "$E2E_BIN/tests/image-asan" image export "--upperdir=$U" "$@" "--tar=$T/sanitized.tar"
+        cmp "$T/home/out.tar" "$T/sanitized.tar"
+    fi
     is "$(python3 "$E2E_ROOT/tests/lib/tarlist.py" "$T/home/out.tar" | sed 1d)" "$(cat)"
 }
 
@@ -40,6 +44,8 @@ changes() {
         chmod 750 new; chmod 600 new/a/c
         long=new/$(printf %0150d 1); mkdir "$long"; echo x >"$long/$(printf "n\351 %0120d" 2)"
         ln -s "$(printf %0200d 3)" new/far; mv null device; : >etc/zero; chmod 711 .; mkdir etc/sub; rmdir etc/sub'
+    fuss_run setfattr -n user.hello -v world "$M/new/a/c"
+    fuss_run setfacl -m u:55:rwx,d:u:56:r "$M/new"
     fuss_run touch -d '1965-01-02 03:04:05.25 UTC' "$M/new/a/c"
 }
 
@@ -63,6 +69,10 @@ unpacked() {
     export_to "--owner=$(me)" "--lowerdir=$LOWER" "--oci=$T/home/again:new" "--base=oci:$T/in/base:t"
     is "$(TZ=UTC stat -c '%y %n' "$U"; ls -A "$U")" "$before"
     diff -r "$T/home/out" "$T/home/again"
+    if [ "$E2E_USER" = root ]; then
+        expect 0 "$E2E_BIN/tests/image-asan" image export "--upperdir=$U" "--owner=$(me)" "--lowerdir=$LOWER" "--oci=$T/sanitized:new" "--base=oci:$T/in/base:t"
+        diff -r "$T/home/out" "$T/sanitized"
+    fi
     check_lowers
     LOWER=$(unpacked "$T/home/out:new" "$T/home/new") UPPER=
     is "$(lower_list | wc -l)" 3
