@@ -249,18 +249,3 @@ f d/f 0 0:0 981173106.123456789 [data]"
     refused 2 'no UID:GID' export_to "--tar=$T/x" --owner=root
     refused 125 'No such file' fuss_bare image export "--upperdir=$T/none" "--tar=$T/x"
 }
-
-# bats test_tags=root
-@test "umoci unpacks what was exported to the same tree" {
-    local want
-    command -v umoci >/dev/null || skip "umoci is not installed"
-    [ "$E2E_USER" = root ] || skip "umoci gives owners away"
-    LOWER=$(unpacked "$T/in/base" "$T/home/base")
-    fuss_run rm "$M/null" # which our layers have as a file that says so
-    changes || true
-    fuss_run rm -f "$M/device"
-    want=$(tree)
-    export_to "--lowerdir=$LOWER" "--oci=$T/home/out:new" "--base=oci:$T/in/base:t"
-    umoci unpack --image "$T/home/out:new" "$T/home/bundle"
-    is "$("$TREEHASH" -c "$T/home/bundle/rootfs" | sed '1s,^[^ ]*,.,')" "$want"
-}

@@ -22,7 +22,7 @@ around() {
 # freed that ends in the middle of its work is no leak.)
 hostile() {
     local before
-    image "$1"
+    [ -e "$T/in/$1" ] || image "$1"
     before=$(around)
     refused 125 "^fuss: .*$2" fuss_bare image unpack "oci:$T/in/$1" "$T/home/dest"
     is "$(around | grep -v '^./seals')" "$before" "$1"
@@ -90,6 +90,7 @@ END
 
 @test "names and links that lead out are refused" {
     local kind
+    image hostile .
     for kind in dotdot inner-dotdot absolute deep; do
         hostile $kind 'leads out of the layer or is too long'
     done
@@ -110,6 +111,7 @@ END
 }
 
 @test "false markers are refused" {
+    image hostile .
     hostile whiteout-dotdot 'whiteout of nothing'
     hostile whiteout-dot 'whiteout of nothing'
     hostile below-whiteout 'below a whiteout'
@@ -127,6 +129,7 @@ END
 }
 
 @test "numbers and sizes that cannot be are refused" {
+    image hostile .
     hostile attribute 'attribute user.x'
     hostile long-attribute 'attribute user.xxx'
     hostile owner 'no number of a user'

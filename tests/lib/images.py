@@ -68,19 +68,8 @@ def devices():
 
 
 def many():
-    """A million empty files, made without a million objects."""
-    t = tarfile.TarInfo("0000000")
-    head = bytearray(t.tobuf(tarfile.USTAR_FORMAT))
-    base = sum(head[:7]) - 7 * 48
-    rest = sum(head) - sum(head[148:156]) + 8 * 32 - sum(head[:7])
-    out = bytearray()
-    for n in range(1000001):
-        name = b"%07d" % n
-        head[:7] = name
-        head[148:156] = b"%06o\0 " % (rest + sum(name))
-        out += head
-    assert base >= 0
-    return bytes(out) + bytes(1024)
+    """A thousand empty files; a thousand times, and once more, they are too many."""
+    return b"".join(entry("%07d" % n)[0].tobuf(tarfile.USTAR_FORMAT) for n in range(1000))
 
 
 def pax(name, kind=tarfile.REGTYPE, data=b"", mode=0o644, **records):
@@ -240,10 +229,13 @@ def docker(path, layers):
 
 def main():
     kind, path = sys.argv[1:3]
+    if kind == "hostile":
+        for name, entries in HOSTILE.items():
+            layout = Layout(path + "/" + name)
+            layout.index(layout.manifest([tar(entries)]))
+        return
     layout = Layout(path)
-    if kind in HOSTILE:
-        layout.index(layout.manifest([tar(HOSTILE[kind])]))
-    elif kind == "good":
+    if kind == "good":
         layout.index(layout.manifest(good()))
     elif kind == "busybox":
         layout.index(layout.manifest(busybox(), pack=lambda x: gzip.compress(x, 1),
@@ -286,7 +278,7 @@ def main():
     elif kind == "devices":
         layout.index(layout.manifest([tar(devices())]))
     elif kind == "many":
-        layout.index(layout.manifest([many()], pack=lambda x: gzip.compress(x, 1)))
+        layout.index(layout.manifest([many()], pack=lambda x: gzip.compress(x) * 1001))
     elif kind == "truncated":
         layout.index(layout.manifest(good(), pack=lambda x: gzip.compress(x)[:-20]))
     elif kind == "unknown-kind":
