@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,6 +174,7 @@ int export_main(int argc, char **argv)
 {
     static struct upper u;
     struct wish w = {0};
+    signal(SIGPIPE, SIG_IGN); /* a reader that has gone is an error to be cleaned up after */
     take(&w, argc, argv);
     set_owner(&u, w.owner);
     if (w.lowers)

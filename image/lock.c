@@ -4,6 +4,7 @@
 #include "image/upper.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -43,8 +44,11 @@ static bool take(const char *path)
         image_fail("%s: cannot lock the upper directory: %s", path, strerror(errno));
     }
     if (!fstat(lock, &mine) && !fstatat(root, LOCK, &named, AT_SYMLINK_NOFOLLOW) &&
-        mine.st_ino == named.st_ino && mine.st_dev == named.st_dev)
+        mine.st_ino == named.st_ino && mine.st_dev == named.st_dev) {
+        if (writable && !ftruncate(lock, 0))
+            dprintf(lock, "%d\n", (int)getpid());
         return true;
+    }
     close(lock);
     lock = -1;
     return false;

@@ -243,8 +243,8 @@ int overlay_parent_of(struct overlay *o, const struct vnode *node, struct vnode 
  * has changed since `changes` was read from the facts. */
 bool overlay_known(struct overlay *o, const char *path, size_t len, u64 changes,
                    struct known_dir *out);
-/* The same for a name, by the index's hash of its path, as several lowers have it: *layer is the one
- * whose object, no directory, is shown where the upper has none; 0 = nothing is. */
+/* The same for a name, by the index's hash of its path, as several lowers have it: *layer is the
+ * one whose object, no directory, is shown where the upper has none; 0 = nothing is. */
 bool overlay_known_name(struct overlay *o, u64 hash, u64 changes, unsigned *layer);
 /* Remembers that for as long as its directory is known. */
 void overlay_note_name(struct overlay *o, u64 hash, u64 changes, u32 until, unsigned layer);

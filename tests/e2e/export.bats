@@ -222,6 +222,12 @@ f d/f 0 0:0 981173106.123456789 [data]"
     hand_over "$U"
     refused 125 'only whiteouts' export_to "--oci=$T/home/no"
     is "$(ls "$T/home")" ready
+    rm "$U/.wh.x"
+    mk "$U/large" "$(head -c 300000 /dev/zero | tr '\0' x)"
+    hand_over "$U"
+    export_to --tar=- 2>"$T/home/err" | head -c 512 >/dev/null || true
+    has "$(cat "$T/home/err")" '^fuss: the tar cannot be written: Broken pipe$'
+    is "$(ls -A "$U")" large
 }
 
 @test "a base that is not what it says: nothing is made" {
