@@ -163,3 +163,20 @@ bool image_user_find(const char *user, const char *passwd, const char *group, ui
     free(name);
     return ok;
 }
+
+char *image_user_home(const char *passwd, uint32_t uid)
+{
+    const char *line = find_line(passwd, "", true, uid);
+    size_t len;
+    for (unsigned n = 0; line && n < 5; n++) {
+        line += strcspn(line, ":\n");
+        line = *line == ':' ? line + 1 : NULL;
+    }
+    if (!line || *line != '/')
+        return copy("");
+    len = strcspn(line, ":\n");
+    char *home = strndup(line, len);
+    if (!home)
+        image_fail("out of memory");
+    return home;
+}

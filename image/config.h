@@ -25,4 +25,8 @@ void image_config_free(struct image_config *c);
 bool image_user_find(const char *user, const char *passwd, const char *group, uint32_t *uid,
                      uint32_t *gid);
 
+/* The home directory of the user with that number: absolute, or empty where the file says none. To
+ * be freed. */
+char *image_user_home(const char *passwd, uint32_t uid);
+
 #endif

@@ -39,14 +39,14 @@ static bool has(const char **env, unsigned n, const char *name)
 }
 
 /* What is said later counts: the user's own, the image's, what is --env's. */
-static void set_environment(struct options *o, const struct image_config *c, uid_t uid)
+static void set_environment(struct options *o, const struct image_config *c, const char *home)
 {
     const char **env =
         need(calloc(ARRAY_LEN(passed) + count(c->env) + o->nenv + 2, sizeof(char *)));
     unsigned n = 0;
+    char *word;
     for (unsigned i = 0; i < ARRAY_LEN(passed) && !o->clear_env; i++) {
         const char *value = getenv(passed[i]);
-        char *word;
         if (value) {
             need(asprintf(&word, "%s=%s", passed[i], value) < 0 ? NULL : word);
             env[n++] = word;
@@ -58,8 +58,10 @@ static void set_environment(struct options *o, const struct image_config *c, uid
         env[n++] = o->env[i];
     if (!has(env, n, "PATH"))
         env[n++] = default_path;
-    if (!has(env, n, "HOME"))
-        env[n++] = uid == 0 ? "HOME=/root" : "HOME=/";
+    if (!has(env, n, "HOME")) {
+        need(asprintf(&word, "HOME=%s", home[0] ? home : "/") < 0 ? NULL : word);
+        env[n++] = word;
+    }
     o->env = env;
     o->nenv = n;
     o->clear_env = true;
@@ -82,23 +84,32 @@ static void set_command(struct options *o, const struct image_config *c)
     o->command = argv;
 }
 
-/* Whom the command is to run as. */
-static uid_t set_user(const struct image_config *c, char *const *lower, unsigned nlowers)
+/* Whom the command is to run as; his home directory, to be freed. Only root can become another. */
+static char *set_user(struct options *o, const struct image_config *c, char *const *lower,
+                      unsigned nlowers)
 {
-    uint32_t uid, gid;
-    char *passwd, *group;
-    if (!c->user[0])
-        return geteuid();
-    passwd = image_cached_file(lower, nlowers, "etc/passwd");
-    group = image_cached_file(lower, nlowers, "etc/group");
-    if (!image_user_find(c->user, passwd, group, &uid, &gid))
+    char *passwd = image_cached_file(lower, nlowers, "etc/passwd");
+    char *group = image_cached_file(lower, nlowers, "etc/group"), *home;
+    uint32_t uid = geteuid(), gid = getegid();
+    if (c->user[0] && !image_user_find(c->user, passwd, group, &uid, &gid))
         die(EXIT_FUSS, "the image's user %s is not in its /etc/passwd or /etc/group", c->user);
-    free(passwd);
-    free(group);
-    if (uid != geteuid() || gid != getegid())
+    if (geteuid() == 0) {
+        o->run_as = c->user[0] && (uid != 0 || gid != getegid());
+        o->run_uid = uid;
+        o->run_gid = gid;
+    } else if (uid != geteuid() || gid != getegid()) {
         say("the image's user is %s (%u:%u); the command runs as %u:%u", c->user, uid, gid,
             (unsigned)geteuid(), (unsigned)getegid());
-    return geteuid();
+        uid = geteuid();
+    }
+    home = image_user_home(passwd, uid);
+    if (!home[0] && uid == 0) {
+        free(home);
+        home = need(strdup("/root"));
+    }
+    free(passwd);
+    free(group);
+    return home;
 }
 
 void container_apply(struct options *o, const struct options *file)
@@ -133,7 +144,9 @@ void container_apply(struct options *o, const struct options *file)
     /* Elsewhere than at "/" the command is the host's. */
     if (strcmp(o->mountpoint, "/") != 0)
         return;
-    set_environment(o, &config, set_user(&config, lower, im.nlayers));
+    char *home = set_user(o, &config, lower, im.nlayers);
+    set_environment(o, &config, home);
+    free(home);
     set_command(o, &config);
     if (!o->directory)
         o->directory = config.directory[0] ? config.directory : "/";

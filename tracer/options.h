@@ -23,6 +23,9 @@ struct options {
     const char *directory; /* -w, where the command begins, as the union shows it; NULL = here */
     const char **env;      /* --env, K=V each, in the order said */
     unsigned nenv;
+    bool run_as; /* root's command becomes run_uid, run_gid */
+    uid_t run_uid;
+    gid_t run_gid;
     const char *image;      /* --image; NULL = none */
     const char *entrypoint; /* --entrypoint; NULL = the image's own */
     bool clear_env;         /* nothing of fuss's own environment but those */

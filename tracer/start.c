@@ -15,6 +15,7 @@
 #include "base/sys.h"
 #include "vfs/ways.h"
 #include <signal.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +149,16 @@ static void enter_directory(const struct options *o, const struct session *s)
     }
 }
 
+/* An image's user, without the groups of whoever started this. */
+static void become_user(const struct options *o)
+{
+    if (o->run_as &&
+        (setgroups(1, &o->run_gid) < 0 || setresgid(o->run_gid, o->run_gid, o->run_gid) < 0 ||
+         setresuid(o->run_uid, o->run_uid, o->run_uid) < 0))
+        die(EXIT_FUSS, "cannot become the image's user %u:%u: %s; take an image of another user",
+            (unsigned)o->run_uid, (unsigned)o->run_gid, strerror(errno));
+}
+
 /* How the waiting command and the supervisor speak until the command may go. */
 struct halves {
     int go[2];   /* a byte: it may run */
@@ -189,6 +200,7 @@ _Noreturn static void child(struct halves *h, struct filter *filter, enum filter
     sigprocmask(SIG_SETMASK, &users_mask, NULL);
     set_environment(o);
     enter_directory(o, s);
+    become_user(o);
     run_command(o->command);
 }
 

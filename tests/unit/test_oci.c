@@ -188,6 +188,15 @@ static void test_users(void **state)
             assert_int_equal(gid, rows[i].gid);
         }
     }
+    static const struct {
+        uint32_t uid;
+        const char *home;
+    } homes[] = {{0, "/root"}, {7, "/"}, {11, ""}, {70, "/"}, {1234, ""}};
+    for (size_t i = 0; i < sizeof(homes) / sizeof(*homes); i++) {
+        char *home = image_user_home(passwd, homes[i].uid);
+        assert_string_equal(home, homes[i].home);
+        free(home);
+    }
     assert_false(image_user_find("root", NULL, NULL, &uid, &gid));
     assert_true(image_user_find("5:6", NULL, NULL, &uid, &gid));
     assert_int_equal(uid, 5);
