@@ -1,4 +1,5 @@
 #include "session.h"
+#include "binds.h"
 #include "base/sys.h"
 
 static bool host_protects_symlinks(void)
@@ -74,7 +75,9 @@ int session_layer_of(const struct session *s, const char *real, const char **res
         best_len = l->path_len;
         *rest = r;
     }
-    return best;
+    const char *r;
+    int bind = best >= 0 && s->nbinds ? bind_of_real(s, real, &r) : -1;
+    return bind >= 0 && s->bind[bind].host_len > best_len ? -1 : best;
 }
 
 bool session_below_mount(const struct session *s, const char *path, const char **rel)
@@ -89,5 +92,5 @@ bool session_below_mount(const struct session *s, const char *path, const char *
 
 bool session_host_name(const struct session *s, const char *rel)
 {
-    return s->mount_len == 1 && is_host_name(rel);
+    return s->mount_len == 1 && !s->no_host_names && is_host_name(rel);
 }

@@ -11,6 +11,8 @@
 #define SESSION_VERSION 1u
 #define LAYERS_MAX      128 /* layer 0 is the upper; lowers are 1 .. nlayers - 1, topmost first */
 #define MASKS_MAX       256
+#define BINDS_MAX       64
+#define BIND_PARENTS    1024
 #define SESSION_TEXT    (1u << 19)
 
 /* How whiteouts and opaque marks are written (and, in fileprefix, also read: section 5 of the
@@ -30,6 +32,16 @@ struct session_mask {
     u32 path; /* offset of the path relative to the layer's root */
 };
 
+/* Something of the host's that shows in the union (binds.h), or a path that does not show. */
+struct session_bind {
+    u32 host, host_len;   /* canonical real path; 0 where hidden */
+    u32 guest, guest_len; /* canonical virtual path, below the mountpoint */
+    u32 kind;             /* S_IFMT of the object */
+    bool read_only, hidden;
+    bool optional; /* given up where the union has no place for it */
+    u64 ino;
+};
+
 struct session {
     u32 version;
     u32 style;      /* enum marker_style */
@@ -38,6 +50,7 @@ struct session {
     bool guard;     /* layers by their own path are read-only (design: the layer-path guard) */
     bool trusted;   /* this session may write trusted.overlay.* (else user.overlay.*) */
     bool protected_symlinks; /* fs.protected_symlinks of the host (proc(5)) is on */
+    bool no_host_names;      /* with mountpoint "/": not even /proc, /sys and /dev are the host's */
     bool holds_lower; /* the program begins with a descriptor that is open for writing on a lower */
     u32 uid, gid;     /* whom the session's own layer work belongs to */
     u32 nlayers;      /* 1 + number of lowers */
@@ -45,8 +58,14 @@ struct session {
     u32 mount_len;
     u32 work; /* offset of the canonical path of the private work directory; 0 = none */
     u32 nmasks;
+    u32 nbinds;
+    u32 nbind_parents;
     struct session_layer layer[LAYERS_MAX];
     struct session_mask mask[MASKS_MAX];
+    struct session_bind bind[BINDS_MAX];
+    struct {
+        u64 dev, ino;
+    } bind_parent[BIND_PARENTS]; /* directories of lowers with names that are bound or hidden */
     u32 text_len;
     char text[SESSION_TEXT];
 };
@@ -71,7 +90,8 @@ u32 session_add_text(struct session *s, const char *text);
 /* True where `rel` of `layer` is masked (equal to or below a mask). */
 bool session_masked(const struct session *s, unsigned layer, const char *rel);
 /* The layer whose own real path contains the canonical absolute path `real`, longest match first;
- * -1 where none does. *rest is the path relative to the layer's root. */
+ * -1 where none does, or a bind that lies in the layer has it. *rest is the path relative to the
+ * layer's root. */
 int session_layer_of(const struct session *s, const char *real, const char **rest);
 
 /* True where the canonical virtual path lies at or below the mountpoint; *rel is the rest. */

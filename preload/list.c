@@ -63,8 +63,10 @@ static int is_plain(struct shim_own *own, struct shim_caller *who, struct call *
         return 1;
     if (walk_fd(c->view, c->who, c->fd, p) < 0)
         return -1;
+    if (shim_has_binds(p))
+        return -1;
     if (!p->in_union)
-        return p->removed || !p->exists ? -1 : 0;
+        return p->removed || !p->exists || p->bind >= 0 ? -1 : 0;
     if (!p->exists || p->removed || p->fd_layer != p->node.top)
         return -1;
     return overlay_lists_plainly(&own->overlay, &p->node, dots) ? 1 : -1;

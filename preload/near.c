@@ -4,10 +4,16 @@
 #include "preload/shim_inside.h"
 #include "base/str.h"
 #include "base/sys.h"
+#include "binds.h"
 #include "call/call.h"
 #include <linux/limits.h>
 #include <linux/stat.h>
 #include <sys/sysmacros.h>
+
+bool shim_has_binds(const struct place *p)
+{
+    return bind_next_in(&shim_shared.session, p->path, p->len, -1) >= 0;
+}
 
 bool shim_is_plain(struct shim_caller *who, struct call *c, int fd, u64 dots[2])
 {
@@ -26,7 +32,7 @@ bool shim_is_plain(struct shim_caller *who, struct call *c, int fd, u64 dots[2])
         if (err < 0 || !l)
             return false;
         bool plain = p->in_union && p->exists && !p->removed && p->fd_layer > 0 &&
-                     p->fd_layer == p->node.top &&
+                     p->fd_layer == p->node.top && !shim_has_binds(p) &&
                      overlay_lists_plainly(&own->overlay, &p->node, l->dots);
         l->kind = plain ? LINK_PLAIN : LINK_MIXED;
     }
@@ -111,7 +117,7 @@ static bool take_path(struct shim_caller *who, struct call *c, const char *said,
         return false;
     size_t n = whole_path(who, c, at->fd, said, &full);
     size_t dir = (size_t)(path_last(full, n) - full);
-    if (dir < tail + 2 || !is_name(full + dir, n - dir))
+    if (dir < tail + 2 || !is_name(full + dir, n - dir) || (s->nbinds && bind_is(s, full, n)))
         return false;
     int layer = shim_seen_dir(who, full, dir - 1, &fresh);
     if (layer < 0 || (!fresh && c->row->handler != CALL_OPEN))

@@ -4,6 +4,7 @@
  * of every key. An entry is one word: the key's tag, for directories the layer, and when. That a
  * key is another's by chance happens once in 2^43. */
 #include "preload/shim_inside.h"
+#include "binds.h"
 #include "vfs/steady.h"
 #include <sys/sysmacros.h>
 
@@ -100,6 +101,8 @@ bool shim_seen_plain(struct shim_caller *who, const struct statx *x)
 void shim_note_plain(struct shim_caller *who, u64 dev, u64 ino, u64 mount)
 {
     u64 key = plain_key(who, dev, ino, mount);
+    if (bind_is_parent(&shim_shared.session, dev, ino))
+        return;
     put(who, node_pair(key), key, PLAIN);
 }
 

@@ -63,6 +63,8 @@ HIDDEN bool shim_stands(const struct overlay_facts *facts, u64 changes);
 /* near.c: whether `fd` is a directory that a lower alone makes; dots: overlay_lists_plainly(). Its
  * looks are in who->x then. */
 HIDDEN bool shim_is_plain(struct shim_caller *who, struct call *c, int fd, u64 dots[2]);
+/* Names of the directory are bound or hidden. */
+HIDDEN bool shim_has_binds(const struct place *p);
 /* seen.c: an object of a lower that the union shows as it is, by the one name that it has. What has
  * its device and number and no other name is that object, whichever way the kernel came to it.
  * `fresh`: seen a moment ago, as seen from outside of the session, too. */

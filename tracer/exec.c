@@ -228,7 +228,7 @@ static int run_loader(struct execution *x, const char *loader)
     if (x->by_fd >= 0 && !x->place->exists)
         snprintf(x->plan->exe, sizeof(x->plan->exe), "/proc/self/fd/%d", x->by_fd);
     else
-        str_copy(x->plan->exe, sizeof(x->plan->exe), x->place->path);
+        walk_name_of(x->call->view, x->place, x->plan->exe, sizeof(x->plan->exe));
     err = exec_args_push(&x->args, x->plan->exe);
     if (!err && takes_argv0 && n >= 0) {
         err = exec_args_push(&x->args, x->argv0);

@@ -35,6 +35,13 @@ static const char help[] =
     "  --backend=NAME            hybrid (default) or ptrace, which leaves the programs alone\n"
     "  --shim=WAY                inject (auto, the default): a program that asks often is given\n"
     "                            a shim, by which it looks names up itself; none: it is not\n"
+    "  -b, --bind=HOST[:PATH]    show HOST, a file or directory, at PATH (default: at its own), "
+    "which\n"
+    "                            lies below the mountpoint; may be said again\n"
+    "  --ro-bind=HOST[:PATH]     the same, and nothing of it can be changed\n"
+    "  --hide=PATH               show nothing at PATH\n"
+    "  --no-default-binds        mountpoint /: without /proc, /sys, /dev, /etc/hosts and\n"
+    "                            /etc/resolv.conf of the host\n"
     "  -w, --cwd=DIR             begin in DIR, as the union shows it\n"
     "  --env=NAME=VALUE          set NAME for the command (may be said again)\n"
     "  --clear-env               the command gets nothing of the environment but --env\n"
@@ -156,6 +163,42 @@ static void add_env(struct options *o, const char *word)
     o->env[o->nenv++] = word;
 }
 
+/* "HOST:PATH", with escapes as in --lowerdir. */
+static void add_bind(struct options *o, const char *flag, const char *text, bool read_only)
+{
+    char *host = need(malloc(strlen(text) + 1)), *to = host, *guest = NULL;
+    for (; *text; text++) {
+        if (text[0] == '\\' && (text[1] == ':' || text[1] == '\\')) {
+            *to++ = *++text;
+        } else if (*text == ':') {
+            if (guest)
+                die(EXIT_USAGE,
+                    "%s: more than one colon; write HOST or HOST:PATH, and \\: for a "
+                    "colon in a name",
+                    flag);
+            *to++ = '\0';
+            guest = to;
+        } else {
+            *to++ = *text;
+        }
+    }
+    *to = '\0';
+    if (!host[0] || (guest && !guest[0]))
+        die(EXIT_USAGE, "%s: an empty name; write HOST or HOST:PATH", flag);
+    o->bind = need(realloc(o->bind, (o->nbinds + 1) * sizeof(*o->bind)));
+    o->bind[o->nbinds++] =
+        (struct bind_option){.host = host, .guest = guest, .read_only = read_only};
+}
+
+static void add_hidden(struct options *o, const char *path)
+{
+    if (path[0] != '/')
+        die(EXIT_USAGE, "--hide: not an absolute path: '%s'; write it as the command shall see it",
+            path);
+    o->bind = need(realloc(o->bind, (o->nbinds + 1) * sizeof(*o->bind)));
+    o->bind[o->nbinds++] = (struct bind_option){.host = path, .hidden = true};
+}
+
 static void set_directory(struct options *o, const char *dir)
 {
     if (!dir[0])
@@ -179,6 +222,9 @@ enum flag {
     F_CLEAR_ENV,
     F_IMAGE,
     F_ENTRYPOINT,
+    F_RO_BIND,
+    F_HIDE,
+    F_NO_DEFAULT_BINDS,
     F_HELP,
     F_VERSION,
 };
@@ -195,6 +241,10 @@ static const struct option flags[] = {
     {"no-guard", no_argument, NULL, F_NO_GUARD},
     {"read-wh", no_argument, NULL, F_READ_WH},
     {"kill-leftovers", no_argument, NULL, F_KILL_LEFTOVERS},
+    {"bind", required_argument, NULL, 'b'},
+    {"ro-bind", required_argument, NULL, F_RO_BIND},
+    {"hide", required_argument, NULL, F_HIDE},
+    {"no-default-binds", no_argument, NULL, F_NO_DEFAULT_BINDS},
     {"cwd", required_argument, NULL, 'w'},
     {"env", required_argument, NULL, F_ENV},
     {"clear-env", no_argument, NULL, F_CLEAR_ENV},
@@ -247,6 +297,18 @@ static void take(struct options *o, int flag, const char *said)
         break;
     case F_KILL_LEFTOVERS:
         o->kill_leftovers = true;
+        break;
+    case 'b':
+        add_bind(o, "--bind", optarg, false);
+        break;
+    case F_RO_BIND:
+        add_bind(o, "--ro-bind", optarg, true);
+        break;
+    case F_HIDE:
+        add_hidden(o, optarg);
+        break;
+    case F_NO_DEFAULT_BINDS:
+        o->no_default_binds = true;
         break;
     case 'w':
         set_directory(o, optarg);
@@ -317,7 +379,7 @@ void options_read(struct options *o, int argc, char **argv)
     opterr = 0;
     for (;;) {
         const char *said = optind < argc ? argv[optind] : "";
-        int flag = getopt_long(argc, argv, "+:w:", flags, NULL);
+        int flag = getopt_long(argc, argv, "+:b:w:", flags, NULL);
         if (flag < 0)
             break;
         take(o, flag, said);

@@ -9,6 +9,11 @@
 #define EXIT_CANNOT    126
 #define EXIT_NOT_FOUND 127
 
+struct bind_option {
+    const char *host, *guest; /* guest NULL: the same path */
+    bool read_only, hidden;
+};
+
 struct options {
     const char *mountpoint;
     const char *upperdir;             /* NULL = a read-only union */
@@ -29,6 +34,9 @@ struct options {
     const char *image;      /* --image; NULL = none */
     const char *entrypoint; /* --entrypoint; NULL = the image's own */
     bool clear_env;         /* nothing of fuss's own environment but those */
+    struct bind_option *bind;
+    unsigned nbinds;
+    bool no_default_binds;
     char **command;
 };
 

@@ -1,5 +1,6 @@
 #include "tracer/setup.h"
 #include "base/sys.h"
+#include "tracer/bindsetup.h"
 #include "tracer/workdir.h"
 #include <dirent.h>
 #include <fcntl.h>
@@ -245,11 +246,17 @@ void setup_session(struct session *s, const struct options *o)
             check_lowers(s, i, j);
     }
     s->holds_lower = holds_lower(s);
-    if (!o->upperdir)
-        return;
-    set_upper(s, o->upperdir);
-    check_private(s, "the upper directory", session_layer_path(s, 0));
-    set_work(s, o);
+    if (o->upperdir) {
+        set_upper(s, o->upperdir);
+        check_private(s, "the upper directory", session_layer_path(s, 0));
+    }
+    binds_read(s, o);
+    if (o->upperdir)
+        set_work(s, o);
+    if (binds_settle(s)) {
+        setup_cleanup();
+        exit(EXIT_USAGE);
+    }
 }
 
 void setup_own_lock(void)

@@ -6,6 +6,7 @@
  * the words of the program that bound the name. */
 #include "base/str.h"
 #include "base/sys.h"
+#include "binds.h"
 #include "tracer/inject.h"
 #include "tracer/remote.h"
 #include "tracer/sockname.h"
@@ -192,7 +193,7 @@ static int bind_path(struct task *t, struct call *c, int sock)
     int err = resolve(c, WALK_PARENT);
     if (err)
         return p->in_union || p->crossed ? err : 1;
-    if (p->last != LAST_NAME || p->exists)
+    if (p->last != LAST_NAME || p->exists || p->bind_root)
         return p->in_union || p->crossed ? -EADDRINUSE : 1;
     if (p->slash && (p->in_union || p->crossed || p->guard_layer >= 0))
         return -ENOENT;
@@ -406,13 +407,15 @@ static bool translate(struct call *c, const struct sockaddr_un *un, size_t len, 
 {
     static const char gone[] = " (deleted)";
     char real[SOCKNAME_MAX + 1];
+    const struct session *s = c->view->session;
     const char *rest;
     if (!sockname_path(un, len, real))
         return false;
     const char *said = sockname_said(real);
     if (said)
         return str_copy(out, SOCKNAME_MAX + 1, said) >= 0;
-    if (real[0] != '/' || session_layer_of(c->view->session, real, &rest) < 0)
+    if (real[0] != '/' ||
+        (session_layer_of(s, real, &rest) < 0 && (!s->nbinds || bind_of_real(s, real, &rest) < 0)))
         return false;
     long n = walk_virtual(c->view, real, &c->place2, c->real, sizeof(c->real));
     size_t tail = sizeof(gone) - 1;

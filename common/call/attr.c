@@ -401,6 +401,9 @@ void call_ioctl(struct call *c)
     c->fd = (int)c->arg[0];
     int err = walk_fd(c->view, c->who, c->fd, &c->place);
     if (err || !c->place.in_union) {
+        bool changes = cmd == (u32)FS_IOC_SETFLAGS || cmd == (u32)FS_IOC_FSSETXATTR;
+        if (!err && changes && c->place.guard_layer == GUARD_BIND)
+            err = -EROFS;
         if (err)
             call_done(c, err);
         else

@@ -19,6 +19,8 @@ void call_begin(struct call *c)
     c->said[0] = c->said2[0] = c->real[0] = '\0';
     c->place.in_union = c->place2.in_union = false;
     c->place.slash = c->place.removed = c->place.parent_in = false;
+    c->place.bind_root = c->place2.bind_root = false;
+    c->place.bind = c->place2.bind = -1;
     c->place.path[0] = c->place2.path[0] = '\0';
 }
 
@@ -68,6 +70,17 @@ void call_outside(struct call *c, bool changes)
         call_rewrite_path(c, c->row->path, call_fixed_words(&c->place, c->said));
     else
         call_pass(c);
+}
+
+bool call_bind_guards(struct call *c, bool creates)
+{
+    struct stat st;
+    const struct place *p = &c->place;
+    if (p->magic_fd < 0 && !p->exists)
+        return creates;
+    if (sys_fstatat(AT_FDCWD, p->path, &st, 0) < 0)
+        return true;
+    return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
 }
 
 const char *call_fixed_words(struct place *p, const char *said)

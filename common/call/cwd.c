@@ -1,5 +1,6 @@
 /* Where a process stands, and what the links of /proc say about it. */
 #include "call/families.h"
+#include "binds.h"
 #include "base/sys.h"
 
 void call_chdir(struct call *c)
@@ -50,7 +51,18 @@ void call_fchdir(struct call *c)
 /* getcwd(2), the system call: the length with the NUL. */
 void call_getcwd(struct call *c)
 {
+    struct stat st;
     int err = walk_fd(c->view, c->who, AT_FDCWD, &c->place);
+    if (!err && c->place.bind >= 0 && c->who->ops.fd_stat(c->who, AT_FDCWD, &st) == 0 &&
+        st.st_nlink) {
+        long n = walk_name_of(c->view, &c->place, c->real, sizeof(c->real));
+        if (n >= 0 && (u64)n + 1 > c->arg[1])
+            n = -ERANGE;
+        if (n >= 0)
+            err = c->who->ops.write(c->who, c->arg[0], c->real, (size_t)n + 1);
+        call_done(c, n < 0 || !err ? n + (n >= 0) : err);
+        return;
+    }
     if (!err && !c->place.in_union) {
         call_pass(c);
         return;
@@ -97,7 +109,9 @@ static long magic_text(struct call *c, char *buf, size_t cap)
         return 0;
     c->real[n] = '\0';
     const char *rest;
-    if (session_layer_of(c->view->session, c->real, &rest) < 0)
+    const struct session *s = c->view->session;
+    if (session_layer_of(s, c->real, &rest) < 0 &&
+        (!s->nbinds || bind_of_real(s, c->real, &rest) < 0))
         return 0;
     return walk_virtual(c->view, c->real, &c->place2, buf, cap);
 }

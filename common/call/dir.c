@@ -2,6 +2,7 @@
 #include "call/dir.h"
 #include "call/families.h"
 #include "base/sys.h"
+#include "binds.h"
 
 #define CHUNK       4096
 #define SPARE_BYTES 65536 /* listings up to this size leave their memory to the next */
@@ -111,6 +112,53 @@ static void keep_within_bounds(struct dirs *d, const struct dir_snapshot *newest
     }
 }
 
+/* The host's own directories, in a root whose layers lack them. */
+static int add_host_names(const struct session *s, struct listing *l)
+{
+    static const char names[][5] = {"/proc", "/sys", "/dev"};
+    char path[8];
+    struct stat st = {0};
+    int r = 0;
+    for (size_t i = 0; r >= 0 && i < ARRAY_LEN(names); i++) {
+        memcpy(path, names[i], 5);
+        path[5] = '\0';
+        if (session_host_name(s, path + 1) &&
+            sys_fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+            r = listing_add(l, path + 1, str_len(path + 1), st.st_ino, S_IFDIR >> 12, false);
+    }
+    return r < 0 ? r : 0;
+}
+
+/* Puts names that are bound into the directory's list, in the place of the layers', and takes out
+ * what is hidden. */
+static int add_binds(struct call *c, struct listing *list)
+{
+    const struct session *s = c->view->session;
+    const struct place *p = &c->place;
+    struct listing all = {0};
+    bool root = s->mount_len == 1 && p->len == 1;
+    int i = bind_next_in(s, p->path, p->len, -1), r = 0;
+    if (i < 0 && !root)
+        return 0;
+    for (u32 k = 0; r >= 0 && k < list->count; k++) {
+        const struct listing_entry *e = listing_at(list, k);
+        if (bind_at(s, p->path, p->len, e->name, e->len) < 0)
+            r = listing_add(&all, e->name, e->len, e->ino, e->type, false);
+    }
+    for (; r >= 0 && i >= 0; i = bind_next_in(s, p->path, p->len, i)) {
+        const struct session_bind *b = &s->bind[i];
+        const char *guest = bind_guest(s, i), *name = path_last(guest, b->guest_len);
+        if (!b->hidden)
+            r = listing_add(&all, name, str_len(name), b->ino, (u8)(b->kind >> 12), false);
+    }
+    if (r >= 0 && root)
+        r = add_host_names(s, &all);
+    listing_seal(&all);
+    listing_free(list);
+    *list = all;
+    return r < 0 ? r : 0;
+}
+
 static int build(struct call *c, const struct stat *st, struct dir_snapshot **out)
 {
     struct dirs *d = c->dirs;
@@ -118,6 +166,8 @@ static int build(struct call *c, const struct stat *st, struct dir_snapshot **ou
     d->bytes -= listing_bytes(&s->list);
     listing_reset(&s->list);
     int err = c->view->fs->ops.list(c->view->fs, &c->place.node, &s->list);
+    if (!err)
+        err = add_binds(c, &s->list);
     d->bytes += listing_bytes(&s->list);
     if (err)
         return err;
@@ -197,6 +247,11 @@ static bool look_again(struct call *c, const struct dirent64_raw *e, struct list
     out->type = e->type;
     if (is_dot(e->name, out->len) || is_dotdot(e->name, out->len))
         return true;
+    if (!c->place.in_union) {
+        const struct session *s = c->view->session;
+        int bind = bind_at(s, c->base, str_len(c->base), e->name, out->len);
+        return bind < 0 || !s->bind[bind].hidden;
+    }
     if (fs->ops.lookup(fs, &c->place.node, e->name, out->len, child) < 0)
         return true; /* an error is that name's own */
     if (!vnode_exists(child) || fs->ops.getattr(fs, child, &st) < 0)
@@ -236,6 +291,23 @@ static long go_on(struct call *c, int fd)
     return err ? err : (long)out;
 }
 
+/* A directory outside, in which names may be hidden. 1: the kernel lists it. */
+static long list_outside(struct call *c, int fd)
+{
+    const struct session *s = c->view->session;
+    long n = s->nbinds && !c->view->unable
+                 ? walk_name_of(c->view, &c->place, c->base, sizeof(c->base))
+                 : -1;
+    for (int i = -1; n >= 0;) {
+        i = bind_next_in(s, c->base, (size_t)n, i);
+        if (i < 0)
+            break;
+        if (s->bind[i].hidden)
+            return go_on(c, fd);
+    }
+    return 1;
+}
+
 /* 1: not a directory of the union. */
 static long list(struct call *c, int fd, const struct stat *st)
 {
@@ -247,7 +319,7 @@ static long list(struct call *c, int fd, const struct stat *st)
     if (err)
         return err;
     if (!c->place.in_union)
-        return 1;
+        return list_outside(c, fd);
     if (pos < 0)
         return pos;
     if (!c->place.exists)

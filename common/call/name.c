@@ -2,6 +2,7 @@
 #include "call/families.h"
 #include "base/sys.h"
 #include "base/str.h"
+#include "binds.h"
 #include "vfs/access.h"
 #include <linux/fs.h>
 
@@ -14,6 +15,10 @@ static int new_name(struct call *c)
         return 1;
     }
     struct place *p = &c->place;
+    if (p->bind >= 0 && p->exists && (p->bind_root || p->guard_layer == GUARD_BIND)) {
+        call_done(c, -EEXIST);
+        return 1;
+    }
     if (!p->in_union && !p->parent_in) {
         call_outside(c, true);
         return 1;
@@ -83,6 +88,30 @@ static int remove_mountpoint(struct call *c, bool dir)
     return r ? r : dir ? -EBUSY : -EISDIR;
 }
 
+/* What a bind shows is busy, by its name. */
+static bool is_bind_root(const struct place *p)
+{
+    return p->bind_root && p->last == LAST_NAME;
+}
+
+static int remove_bind_root(const struct place *p, bool dir)
+{
+    struct stat st;
+    int err = sys_fstatat(AT_FDCWD, p->path, &st, AT_SYMLINK_NOFOLLOW);
+    if (err)
+        return err;
+    if (S_ISDIR(st.st_mode) != dir)
+        return dir ? -ENOTDIR : -EISDIR;
+    return -EBUSY;
+}
+
+/* Names that are bound or hidden hold the directories above them. */
+static bool holds_binds(struct call *c, const struct place *p)
+{
+    const struct session *s = c->view->session;
+    return s->nbinds && p->in_union && p->exists && bind_below(s, p->path);
+}
+
 /* A path that ends in "." or "..", which no name is. */
 static bool is_dots(const struct place *p)
 {
@@ -118,7 +147,11 @@ void call_unlink(struct call *c)
     int err = call_resolve(c, WALK_PARENT);
     struct place *p = &c->place;
     struct vnode *node = &p->node;
-    if (!err && !p->in_union && !p->parent_in && !ends_in_dots(p)) {
+    if (!err && is_bind_root(p)) {
+        call_done(c, remove_bind_root(p, dir));
+        return;
+    }
+    if (!err && !p->in_union && (!p->parent_in || p->bind >= 0) && !ends_in_dots(p)) {
         call_outside(c, true);
         if (dir)
             leaves_outside(c);
@@ -126,7 +159,7 @@ void call_unlink(struct call *c)
     }
     if (!err && dir && p->last == LAST_DOT)
         err = -EINVAL;
-    else if (!err && dir && p->last == LAST_DOTDOT)
+    else if (!err && dir && (p->last == LAST_DOTDOT || (p->parent_in && holds_binds(c, p))))
         err = -ENOTEMPTY;
     else if (!err && p->last != LAST_NAME && p->last != LAST_ROOT)
         err = -EISDIR;
@@ -146,6 +179,10 @@ void call_unlink(struct call *c)
 /* Both names outside: as said, or with what the walk found where it went through the union. */
 static void both_outside(struct call *c)
 {
+    if (c->place.bind != c->place2.bind) {
+        call_done(c, -EXDEV);
+        return;
+    }
     if (c->place.guard_layer >= 0 || c->place2.guard_layer >= 0) {
         call_done(c, -EROFS);
         return;
@@ -232,6 +269,10 @@ void call_rename(struct call *c)
     }
     struct place *from = &c->place, *to = &c->place2;
     int err = call_resolve(c, WALK_PARENT);
+    if (err && from->bind >= 0) {
+        call_done(c, err);
+        return;
+    }
     /* In a directory that was removed there is no name: but its other errors come first. */
     bool from_gone = err == -ENOENT && call_in_removed(from, c->said);
     if (!err && !from->in_union)
@@ -240,6 +281,12 @@ void call_rename(struct call *c)
     if (!err || from_gone || outside) {
         int err2 = call_resolve2(c, WALK_PARENT);
         bool to_gone = err2 == -ENOENT && call_in_removed(to, c->said2);
+        if (!err && !err2 &&
+            (is_bind_root(from) || is_bind_root(to) || holds_binds(c, from) ||
+             holds_binds(c, to))) {
+            call_done(c, from->exists ? -EBUSY : -ENOENT);
+            return;
+        }
         if (!err2 && outside && !to->in_union && !to->parent_in) {
             both_outside(c);
             if (is_dir_outside(from) || (flags & RENAME_EXCHANGE))
@@ -252,7 +299,8 @@ void call_rename(struct call *c)
             err = to_gone ? 0 : err2;
         if (!err && !to_gone && !to->in_union)
             err = outside_error(to);
-        if (!err && (from->parent_in || from_gone) != (to->parent_in || to_gone))
+        if (!err && ((from->parent_in || from_gone) != (to->parent_in || to_gone) ||
+                     from->bind != to->bind))
             err = -EXDEV;
         if (!err && (from_gone || to_gone))
             err = is_dots(from) || is_dots(to) ? -EBUSY : -ENOENT;
@@ -310,6 +358,10 @@ void call_link(struct call *c)
         err = outside_error(to);
     if (err) {
         call_done(c, err);
+        return;
+    }
+    if (is_bind_root(to)) {
+        call_done(c, -EEXIST);
         return;
     }
     if (!from->in_union && !to->in_union && !from->removed) {

@@ -195,9 +195,12 @@ static void open_outside(struct call *c, u64 flags)
 {
     struct place *p = &c->place;
     struct stat st;
-    call_outside(c, wants_write(flags) || ((flags & O_CREAT) && !p->exists));
-    if (c->action == CALL_DONE || p->guard_layer < 0 || p->removed || (flags & O_PATH) ||
-        c->row->flags < 0 || c->row->handler != CALL_OPEN ||
+    bool changes = wants_write(flags) || ((flags & O_CREAT) && !p->exists);
+    if (p->guard_layer == GUARD_BIND && changes)
+        changes = call_bind_guards(c, flags & O_CREAT);
+    call_outside(c, changes);
+    if (c->action == CALL_DONE || p->guard_layer < 0 || p->guard_layer == GUARD_BIND ||
+        p->removed || (flags & O_PATH) || c->row->flags < 0 || c->row->handler != CALL_OPEN ||
         sys_fstatat(AT_FDCWD, p->path, &st, 0) < 0 || !S_ISDIR(st.st_mode))
         return;
     if (c->view->unable)

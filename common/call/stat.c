@@ -195,7 +195,8 @@ void call_access(struct call *c)
     }
     int err = call_resolve(c, call_follow(c));
     if (!err && !c->place.in_union) {
-        call_outside(c, mode & W_OK);
+        call_outside(c, (mode & W_OK) &&
+                            (c->place.guard_layer != GUARD_BIND || call_bind_guards(c, false)));
         return;
     }
     if (!err && !c->place.exists)

@@ -1,6 +1,7 @@
 /* From descriptors and the kernel's texts to places: the other way into the union. */
 #include "base/sys.h"
 #include "vfs/walk.h"
+#include "binds.h"
 
 static const char deleted_text[] = " (deleted)"; /* d_path() of a removed object */
 
@@ -44,6 +45,27 @@ bool walk_foreign(const struct session *s, int layer, const char *real, const st
     return n > tail && str_eq(real + n - tail, deleted_text) && st->st_dev != s->layer[layer].dev;
 }
 
+long walk_name_of(const struct view *view, const struct place *place, char *buf, size_t cap)
+{
+    const struct session *s = view->session;
+    if (place->bind < 0 || place->in_union)
+        return str_copy_n(buf, cap, place->path, place->len);
+    return bind_guest_path(s, place->bind, bind_rest(s, place->bind, place->path), buf, cap);
+}
+
+int walk_into_bind(const struct view *view, int bind, const char *rest, struct place *place)
+{
+    const struct session *s = view->session;
+    long n = bind_host_path(s, bind, rest, place->path, sizeof(place->path));
+    if (n < 0)
+        return (int)n;
+    place->len = (size_t)n;
+    place->bind = bind;
+    place->in_union = false;
+    place->exists = place->crossed = true;
+    return 0;
+}
+
 /* A directory that was opened by its layer's own path. */
 static bool is_raw(struct caller *who, int fd)
 {
@@ -64,7 +86,8 @@ static int fd_place(const struct view *view, struct caller *who, int fd, long n,
     const char *rel;
     struct stat st;
     place->in_union = place->exists = place->slash = place->crossed = place->removed = false;
-    place->parent_in = false;
+    place->parent_in = place->bind_root = false;
+    place->bind = -1;
     place->host_error = 0;
     place->last = LAST_ROOT;
     place->magic_fd = place->guard_layer = place->fd_layer = -1;
@@ -75,6 +98,12 @@ static int fd_place(const struct view *view, struct caller *who, int fd, long n,
     if (layer < 0) {
         /* Not from a layer; but a directory that the mountpoint covers counts as the union. */
         place->exists = true;
+        place->bind = s->nbinds ? bind_of_real(s, place->path, &rel) : -1;
+        if (place->bind >= 0) {
+            if (s->bind[place->bind].read_only)
+                place->guard_layer = GUARD_BIND;
+            return 0;
+        }
         if (!session_below_mount(s, place->path, &rel))
             return 0;
         int err = who->ops.fd_stat(who, fd, &st);
@@ -118,6 +147,8 @@ int walk_fd(const struct view *view, struct caller *who, int fd, struct place *p
     if (n >= 0)
         return fd_place(view, who, fd, n, place);
     place->in_union = place->exists = place->slash = place->crossed = place->removed = false;
+    place->bind_root = false;
+    place->bind = -1;
     place->last = LAST_ROOT;
     place->magic_fd = place->guard_layer = place->fd_layer = -1;
     return (int)n;
@@ -192,7 +223,7 @@ int walk_base(const struct view *view, struct caller *who, int fd, char *buf, si
         return -ENOTDIR;
     if (scratch->in_union)
         remember(view, text, text_len, scratch);
-    long n = str_copy_n(buf, cap, scratch->path, scratch->len);
+    long n = walk_name_of(view, scratch, buf, cap);
     return n < 0 ? (int)n : 0;
 }
 
@@ -205,8 +236,10 @@ long walk_virtual(const struct view *view, const char *real, struct place *scrat
     struct stat st;
     size_t len = 0, gone_len = sizeof(deleted_text) - 1, n = str_len(real);
     int layer = session_layer_of(s, real, &rel);
-    if (layer < 0)
-        return str_copy_n(buf, cap, real, n);
+    if (layer < 0) {
+        int bind = s->nbinds ? bind_of_real(s, real, &rel) : -1;
+        return bind < 0 ? str_copy_n(buf, cap, real, n) : bind_guest_path(s, bind, rel, buf, cap);
+    }
     bool deleted = n > gone_len && str_eq(real + n - gone_len, deleted_text);
     int err = path_push(buf, cap, &len, session_mount(s), s->mount_len);
     if (err)

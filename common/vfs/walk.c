@@ -1,11 +1,11 @@
 #include "vfs/walk.h"
-#include "vfs/steady.h"
+#include "binds.h"
+#include "vfs/plain.h"
 #include "vfs/ways.h"
 #include "base/sys.h"
 #include "vfs/access.h"
 
-#define LINKS_MAX     40 /* path_resolution(7) */
-#define COMPONENT_MAX 255
+#define LINKS_MAX 40 /* path_resolution(7) */
 
 /* A walk under way. The text still to do lies right-aligned in todo[], so that the text of a
  * symlink can be put before it. */
@@ -25,10 +25,19 @@ struct steps {
     char todo[2 * PATH_MAX];
 };
 
-static bool searches_all(struct caller *who)
+/* Stands in a bind, where the kernel needs other words than the program's. What is hidden is not
+ * there, and no name for anything. */
+static int stand_in_bind(struct steps *w, int bind, const char *rest)
 {
-    return caller_capable(who, CAP_DAC_OVERRIDE_BIT) ||
-           caller_capable(who, CAP_DAC_READ_SEARCH_BIT);
+    struct place *at = w->at;
+    if (w->view->unable)
+        w->view->unable();
+    if (w->view->session->bind[bind].hidden) {
+        at->in_union = true;
+        return -ENOENT;
+    }
+    w->native = false;
+    return walk_into_bind(w->view, bind, rest, at);
 }
 
 /* Stands at the canonical virtual path `path`, which is a directory as far as the walk cares. */
@@ -36,13 +45,19 @@ static int stand_at(struct steps *w, const char *path)
 {
     struct place *at = w->at;
     const char *rel;
+    const struct session *s = w->view->session;
     bool was_in = at->in_union;
+    int bind = s->nbinds ? bind_covering(s, path, str_len(path), &rel) : -1;
+    at->bind_root = false;
+    if (bind >= 0)
+        return stand_in_bind(w, bind, rel);
+    at->bind = -1;
     long n = str_copy(at->path, sizeof(at->path), path);
     if (n < 0)
         return (int)n;
     at->len = (size_t)n;
     at->exists = true;
-    at->in_union = session_below_mount(w->view->session, at->path, &rel);
+    at->in_union = session_below_mount(s, at->path, &rel);
     if (was_in && !at->in_union)
         at->crossed = true;
     if (!at->in_union)
@@ -103,7 +118,27 @@ static int jump(struct steps *w, int layer, const char *rel)
         err = path_push(at->path, sizeof(at->path), &len, at->node.path, at->node.len);
     at->len = len;
     at->in_union = at->exists = at->crossed = true;
+    at->bind = -1;
     return err;
+}
+
+/* through_magic() to what lies at `rest` (in todo) in a bind: directories are entered by name. */
+static int magic_in_bind(struct steps *w, int bind, const char *rest)
+{
+    const struct session *s = w->view->session;
+    struct stat st;
+    size_t n = str_len(rest), far = PATH_MAX;
+    if (s->bind[bind].read_only && w->last)
+        w->at->guard_layer = GUARD_BIND;
+    if (sys_fstatat(AT_FDCWD, w->at->path, &st, 0) || !S_ISDIR(st.st_mode))
+        return w->last ? 0 : -ENOTDIR;
+    if (w->last) /* the kernel goes there; what it is called decides nothing */
+        return 0;
+    if (far + n >= (size_t)(w->rest - w->todo))
+        return -ENAMETOOLONG;
+    memmove(w->todo + far, rest, n + 1);
+    long len = bind_guest_path(s, bind, w->todo + far, w->todo, far);
+    return len < 0 ? (int)len : 1;
 }
 
 /* The link at host path at->path is a magic one with the kernel's text of n bytes at the front of
@@ -119,6 +154,7 @@ static int through_magic(struct steps *w, size_t n)
     w->todo[n] = '\0';
     if (w->view->unable)
         w->view->unable();
+    at->crossed |= at->bind >= 0;
     if (w->flags & (WALK_NO_MAGIC | WALK_NO_SYMLINKS))
         return -ELOOP;
     if (w->flags & (WALK_BENEATH | WALK_IN_ROOT | WALK_NO_XDEV))
@@ -142,6 +178,9 @@ static int through_magic(struct steps *w, size_t n)
     int layer = session_layer_of(s, w->todo, &rel);
     if (layer >= 0)
         return jump(w, layer, rel);
+    int bind = s->nbinds ? bind_of_real(s, w->todo, &rel) : -1;
+    if (bind >= 0)
+        return magic_in_bind(w, bind, rel);
     if (!session_below_mount(s, w->todo, &rel))
         return !w->last;
     /* a directory that the mountpoint covers counts as the union; other things of that name are not
@@ -178,12 +217,12 @@ static int go_up(struct steps *w)
 {
     struct place *at = w->at;
     char *up = w->todo; /* free room: the text to do is at the far end */
-    if ((w->flags & (WALK_BENEATH | WALK_IN_ROOT)) && str_eq(at->path, w->base))
+    long len = walk_name_of(w->view, at, up, (size_t)(w->rest - w->todo));
+    if (len < 0)
+        return (int)len;
+    if ((w->flags & (WALK_BENEATH | WALK_IN_ROOT)) && str_eq(up, w->base))
         return w->flags & WALK_BENEATH ? -EXDEV : 0;
-    if (at->len >= (size_t)(w->rest - w->todo))
-        return -ENAMETOOLONG;
-    memcpy(up, at->path, at->len + 1);
-    path_pop(up, at->len);
+    path_pop(up, (size_t)len);
     bool in = at->in_union;
     int err = stand_at(w, up);
     if (!err && in != at->in_union && (w->flags & WALK_NO_XDEV))
@@ -274,7 +313,8 @@ static int host_dir(struct steps *w)
 {
     struct stat st;
     int err = sys_fstatat(AT_FDCWD, w->at->path, &st, AT_SYMLINK_NOFOLLOW);
-    if (err == -ENOENT && path_below(session_mount(w->view->session), w->at->path, NULL))
+    if (err == -ENOENT && w->at->bind < 0 &&
+        path_below(session_mount(w->view->session), w->at->path, NULL))
         return 0;
     if (err)
         return err;
@@ -313,10 +353,11 @@ static int step_host(struct steps *w, const char *name, size_t n)
     size_t parent_len = at->len;
     u64 pid;
     bool in_proc = str_eq(at->path, "/proc");
-    bool may_enter = at->len < s->mount_len;
+    bool may_enter = at->len < s->mount_len && at->bind < 0;
     if (may_enter && at->len + 1 + n >= s->mount_len &&
         path_below(session_mount(s), at->path, NULL) && host_closed(w))
         return -EACCES;
+    at->bind_root = false;
     int err = path_push(at->path, sizeof(at->path), &at->len, name, n);
     if (err)
         return err;
@@ -330,7 +371,7 @@ static int step_host(struct steps *w, const char *name, size_t n)
         got = host_readlink(w, w->todo, min_size((size_t)(w->rest - w->todo), PATH_MAX) - 1);
         if (got == -EINVAL)
             return 0; /* there, and no link */
-        if (got == -ENOENT && path_below(session_mount(s), at->path, NULL))
+        if (got == -ENOENT && at->bind < 0 && path_below(session_mount(s), at->path, NULL))
             return 0; /* a directory that is only there because the mountpoint lies below */
         if (got < 0 && walk_is_magic(at->path)) {
             /* Where it leads is not known: it may be a lower object, so the kernel is not asked. */
@@ -375,6 +416,27 @@ static int may_search(struct steps *w)
     return at->node.fs->ops.permission(at->node.fs, w->who, &at->node, X_OK);
 }
 
+/* 1: the name is neither bound nor hidden. */
+static int step_bind(struct steps *w, const char *name, size_t n)
+{
+    const struct session *s = w->view->session;
+    struct place *at = w->at;
+    const char *dir = at->path;
+    long len = (long)at->len;
+    if (at->bind >= 0) { /* in a bind, in another */
+        len = walk_name_of(w->view, at, w->todo, (size_t)(w->rest - w->todo));
+        dir = w->todo;
+    }
+    int bind = len < 0 ? -1 : bind_at(s, dir, (size_t)len, name, n);
+    if (bind < 0)
+        return 1;
+    if (w->flags & WALK_NO_XDEV)
+        return -EXDEV;
+    int err = stand_in_bind(w, bind, "");
+    at->bind_root = err == 0;
+    return err;
+}
+
 static int step(struct steps *w)
 {
     const char *p = w->rest, *name, *q;
@@ -413,6 +475,11 @@ static int step(struct steps *w)
         }
         return dot ? 0 : go_up(w);
     }
+    if (w->view->session->nbinds) {
+        err = step_bind(w, name, n);
+        if (err <= 0)
+            return err;
+    }
     if (at->in_union && at->node.len == 0 && session_host_name(w->view->session, name)) {
         if (w->flags & WALK_NO_XDEV)
             return -EXDEV;
@@ -425,101 +492,11 @@ static int step(struct steps *w)
     return step_union(w, name, n);
 }
 
-/* Writes base/path without ".", doubled slashes or a trailing slash into place->path. False where
- * ".." occurs, it ends in "." or does not fit: the careful way decides. */
-static bool plain_path(const char *base, const char *path, struct place *place)
-{
-    const char *comp;
-    size_t n;
-    long len = path[0] == '/' ? str_copy(place->path, sizeof(place->path), "/")
-                              : str_copy(place->path, sizeof(place->path), base);
-    if (len < 0)
-        return false;
-    place->len = (size_t)len;
-    place->slash = false;
-    bool dot = false;
-    while ((n = path_next(&path, &comp)) != 0) {
-        place->slash = *path == '/';
-        dot = is_dot(comp, n);
-        if (dot) /* before a name it says what the name needs anyway */
-            continue;
-        if (is_dotdot(comp, n) || n > COMPONENT_MAX)
-            return false;
-        if (path_push(place->path, sizeof(place->path), &place->len, comp, n))
-            return false;
-    }
-    return !dot;
-}
-
-#define OUTSIDE 0xff /* no layer's number (LAYERS_MAX): tells the two apart in the table */
-
-/* What RESOLVE_NO_SYMLINKS says of a path outside, for whoever opens nothing: 0, -ENOENT, or
- * another error. */
-static int look_outside(const struct view *view, char *path, size_t len, bool follow, bool asked)
-{
-    struct stat st;
-    u32 when = view->steady ? steady_now() : 0;
-    u64 salt = view->steady ? *view->moves << 8 | OUTSIDE : 0;
-    size_t up = len;
-    while (path[up] != '/')
-        up--;
-    if (up > 0) {
-        int r = steady_way(view->steady, salt, AT_FDCWD, path, 1, up - 1, &when);
-        if (r < 0)
-            return r == -ENOENT ? r : -ELOOP;
-    }
-    if (asked && !follow)
-        return 0;
-    int r = sys_fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW);
-    return r == 0 && follow && S_ISLNK(st.st_mode) ? -ELOOP : r;
-}
-
-/* The common case, without a look at each component. 1: settled; 0: walk it. */
-static int walk_fast(const struct view *view, struct caller *who, const char *base,
-                     const char *path, unsigned flags, struct place *place)
-{
-    const char *rel;
-    if ((flags & ~(unsigned)(WALK_FOLLOW | WALK_PARENT | WALK_ASKED)) ||
-        !plain_path(base, path, place))
-        return 0;
-    bool follow = (flags & WALK_FOLLOW) || (place->slash && !(flags & WALK_PARENT));
-    if (session_below_mount(view->session, place->path, &rel)) {
-        if ((!searches_all(who) && !view->unable) || (place->slash && (flags & WALK_PARENT)))
-            return 0;
-        if (view->fs->ops.descend(view->fs, rel, str_len(rel), &place->node))
-            return 0;
-        place->exists = vnode_exists(&place->node);
-        if (vnode_is_link(&place->node) && ((flags & WALK_FOLLOW) || place->slash))
-            return 0;
-        if (place->slash && place->exists && !vnode_is_dir(&place->node))
-            return 0;
-        place->in_union = true;
-        place->parent_in = *rel != '\0';
-        place->last = *rel ? LAST_NAME : LAST_ROOT;
-        return 1;
-    }
-    /* Outside: where no component is a symlink, the words mean what they say. */
-    struct open_how how = {
-        .flags = O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW),
-        .resolve = RESOLVE_NO_SYMLINKS,
-    };
-    if (path_below(session_mount(view->session), place->path, NULL))
-        return 0;
-    int fd = view->unable ? look_outside(view, place->path, place->len, follow, flags & WALK_ASKED)
-                          : (int)SYS4(SYS_openat2, AT_FDCWD, place->path, &how, sizeof(how));
-    if (fd < 0 && fd != -ENOENT)
-        return 0;
-    if (fd >= 0 && !view->unable)
-        sys_close(fd);
-    place->exists = fd >= 0;
-    place->last = LAST_NAME;
-    place->crossed = path[0] != '/' && session_below_mount(view->session, base, NULL);
-    return 1;
-}
-
 static int guarded(const struct view *view, struct place *place)
 {
     const char *rel;
+    if (place->bind >= 0 && view->session->bind[place->bind].read_only)
+        place->guard_layer = GUARD_BIND;
     if (!place->in_union && place->guard_layer < 0 && view->session->guard)
         place->guard_layer = session_layer_of(view->session, place->path, &rel);
     return 0;
@@ -531,7 +508,8 @@ int walk(const struct view *view, struct caller *who, const char *base, const ch
     struct steps w;
     size_t n = str_len(path);
     place->in_union = place->exists = place->slash = place->crossed = place->removed = false;
-    place->parent_in = false;
+    place->parent_in = place->bind_root = false;
+    place->bind = -1;
     place->host_error = 0;
     place->last = LAST_ROOT;
     place->magic_fd = place->guard_layer = place->fd_layer = -1;
@@ -555,7 +533,7 @@ int walk(const struct view *view, struct caller *who, const char *base, const ch
         w.base = base;
         w.native = path[0] == '/';
         w.links = 0;
-        w.powerful = searches_all(who);
+        w.powerful = walk_searches_all(who);
         w.last = w.slash = w.trailing = false;
         w.rest = w.todo + sizeof(w.todo) - n - 1;
         memcpy(w.rest, path, n + 1);
@@ -564,7 +542,7 @@ int walk(const struct view *view, struct caller *who, const char *base, const ch
             return -EXDEV;
         bool at_root = path[0] == '/' && !(flags & WALK_IN_ROOT);
         int err = stand_at(&w, at_root ? "/" : base);
-        place->crossed = false;
+        place->crossed = place->bind >= 0;
         while (!err && *w.rest)
             err = step(&w);
         if (err) {

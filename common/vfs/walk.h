@@ -17,6 +17,8 @@
 #define WALK_PARENT      0x40 /* the last component will be created or removed: keep it as said */
 #define WALK_ASKED       0x80 /* a last component outside: whoever walks asks for it next, itself */
 
+#define GUARD_BIND LAYERS_MAX /* no layer's number */
+
 enum walk_last { LAST_NAME, LAST_DOT, LAST_DOTDOT, LAST_ROOT };
 
 /* Directories that descriptors stood for lately: the kernel's text and the virtual path. True as
@@ -55,15 +57,18 @@ struct place {
     bool exists;
     bool slash;          /* the path ended in "/" (or "/." or "/.."): must be a directory */
     bool crossed;        /* the kernel, given the program's own words, would land elsewhere */
+    bool bind_root;      /* what a bind shows, itself (the name is busy) */
     bool parent_in;      /* the directory that holds the last component is the union's */
     int host_error;      /* why the walk ended outside, where the kernel is to say it; else 0 */
     bool removed;        /* a magic link or descriptor whose object has no name any more */
     enum walk_last last; /* what the last component of the words was (not of a link they end in) */
     int magic_fd;        /* caller's descriptor that a last /proc/self/fd/N named, else -1 */
-    int guard_layer;     /* the layer whose own path this is (outside the union), else -1 */
+    int bind;            /* outside: the bind that it lies in (binds.h), else -1 */
+    int guard_layer;     /* the layer whose own path this is (outside the union), GUARD_BIND where a
+                            bind is read-only, else -1 */
     int fd_layer;        /* walk_fd: the layer that the descriptor itself is open on, else -1 */
     size_t len;
-    char path[VPATH_MAX]; /* canonical virtual path, absolute */
+    char path[VPATH_MAX]; /* canonical virtual path, absolute; in a bind the real one */
     struct vnode node;    /* where in_union */
 };
 
@@ -74,6 +79,12 @@ int walk(const struct view *view, struct caller *who, const char *base, const ch
          unsigned flags, struct place *place);
 
 /* -- place.c: descriptors and the kernel's texts */
+
+/* place->path as the program says it: the length, or -ENAMETOOLONG. */
+long walk_name_of(const struct view *view, const struct place *place, char *buf, size_t cap);
+
+/* place is what lies at `rest` in the bind: path, guard and all. -ENAMETOOLONG. */
+int walk_into_bind(const struct view *view, int bind, const char *rest, struct place *place);
 
 /* Canonical virtual path of the directory that a descriptor of the caller (or AT_FDCWD) stands
  * for. -EBADF; -ENOTDIR where it is no directory; -ENOENT where it was removed. `scratch` is

@@ -1,9 +1,12 @@
 /* The session record: its text pool, masks, and whose a real path is. */
+#include <errno.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include "binds.h"
 #include "session.h"
 
 static int setup(void **state)
@@ -103,6 +106,90 @@ static void mountpoint(void **state)
     assert_true(session_below_mount(s, "/devel", NULL));
 }
 
+static void add_bind(struct session *s, const char *host, const char *guest)
+{
+    struct session_bind *b = &s->bind[s->nbinds++];
+    b->guest = session_add_text(s, guest);
+    b->guest_len = (u32)strlen(guest);
+    b->hidden = !host;
+    if (!host)
+        return;
+    b->host = session_add_text(s, host);
+    b->host_len = (u32)strlen(host);
+}
+
+static void assert_path(long n, const char *buf, const char *want)
+{
+    assert_int_equal(n, strlen(want));
+    assert_string_equal(buf, want);
+}
+
+static void binds(void **state)
+{
+    struct session *s = *state;
+    const char *rest;
+    char buf[PATH_MAX], tight[8];
+    mount_at(s, "/");
+    assert_int_equal(bind_covering(s, "/a", strlen("/a"), &rest), -1);
+    add_bind(s, "/srv/data", "/a");
+    add_bind(s, "/srv/data/in", "/a/b/c");
+    add_bind(s, NULL, "/a/secret");
+    add_bind(s, "/", "/host");
+    assert_int_equal(bind_covering(s, "/ab", strlen("/ab"), &rest), -1);
+    assert_int_equal(bind_covering(s, "/", strlen("/"), &rest), -1);
+    assert_int_equal(bind_covering(s, "/a", strlen("/a"), &rest), 0);
+    assert_string_equal(rest, "");
+    assert_int_equal(bind_covering(s, "/a/b/cd", strlen("/a/b/cd"), &rest), 0);
+    assert_string_equal(rest, "b/cd");
+    assert_int_equal(bind_covering(s, "/a/b/c/d", strlen("/a/b/c/d"), &rest), 1);
+    assert_string_equal(rest, "d");
+    assert_int_equal(bind_covering(s, "/a/secret/x", strlen("/a/secret/x"), &rest), 2);
+
+    assert_int_equal(bind_of_real(s, "/srv/data/x", &rest), 0);
+    assert_string_equal(rest, "x");
+    assert_int_equal(bind_of_real(s, "/srv/data/in", &rest), 1);
+    assert_string_equal(rest, "");
+    assert_int_equal(bind_of_real(s, "/srv/database", &rest), 3);
+    assert_int_equal(bind_of_real(s, "/proc/1", &rest), -1); /* at home at its own name */
+
+    assert_true(bind_is(s, "/a", 2) && bind_is(s, "/a/secret", 9));
+    assert_false(bind_is(s, "/b", 2) || bind_is(s, "/a/b", 4));
+    assert_int_equal(bind_at(s, "/", 1, "a", 1), 0);
+    assert_int_equal(bind_at(s, "/a/b", 4, "c", 1), 1);
+    assert_int_equal(bind_at(s, "/a", 2, "b", 1), -1);
+    assert_int_equal(bind_at(s, "/", 1, "ab", 2), -1);
+    assert_true(bind_below(s, "/") && bind_below(s, "/a") && bind_below(s, "/a/b"));
+    assert_false(bind_below(s, "/a/b/c") || bind_below(s, "/a/secret") || bind_below(s, "/ho"));
+    assert_int_equal(bind_next_in(s, "/", 1, -1), 0);
+    assert_int_equal(bind_next_in(s, "/", 1, 0), 3);
+    assert_int_equal(bind_next_in(s, "/", 1, 3), -1);
+    assert_int_equal(bind_next_in(s, "/a", 2, -1), 2);
+
+    assert_path(bind_host_path(s, 0, "x/y", buf, sizeof(buf)), buf, "/srv/data/x/y");
+    assert_path(bind_host_path(s, 0, "", buf, sizeof(buf)), buf, "/srv/data");
+    assert_path(bind_host_path(s, 3, "x", buf, sizeof(buf)), buf, "/x");
+    assert_path(bind_host_path(s, 3, "", buf, sizeof(buf)), buf, "/");
+    assert_path(bind_guest_path(s, 1, "x", buf, sizeof(buf)), buf, "/a/b/c/x");
+    assert_int_equal(bind_host_path(s, 0, "x", tight, sizeof(tight)), -ENAMETOOLONG);
+    assert_string_equal(bind_rest(s, 0, "/srv/data"), "");
+    assert_string_equal(bind_rest(s, 0, "/srv/data/x"), "x");
+    assert_string_equal(bind_rest(s, 3, "/x"), "x");
+}
+
+/* A bind of what lies in a layer covers its place in the union: the layer has no such object. */
+static void binds_in_layers(void **state)
+{
+    struct session *s = *state;
+    const char *rest;
+    add_layer(s, 1, "/");
+    mount_at(s, "/");
+    add_bind(s, "/home/u", "/home/u");
+    assert_int_equal(session_layer_of(s, "/home/u/x", &rest), -1);
+    assert_int_equal(session_layer_of(s, "/home", &rest), 1);
+    add_layer(s, 2, "/home/u/low");
+    assert_int_equal(session_layer_of(s, "/home/u/low/x", &rest), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -110,6 +197,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(masks, setup, teardown),
         cmocka_unit_test_setup_teardown(layers, setup, teardown),
         cmocka_unit_test_setup_teardown(mountpoint, setup, teardown),
+        cmocka_unit_test_setup_teardown(binds, setup, teardown),
+        cmocka_unit_test_setup_teardown(binds_in_layers, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
