@@ -90,6 +90,11 @@ bool session_below_mount(const struct session *s, const char *path, const char *
     return !session_host_name(s, rest);
 }
 
+bool session_kernel_name(const struct session *s, const char *rel)
+{
+    return !s->no_host_names && is_host_name(rel);
+}
+
 bool session_host_name(const struct session *s, const char *rel)
 {
     return s->mount_len == 1 && !s->no_host_names && is_host_name(rel);

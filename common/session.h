@@ -96,6 +96,8 @@ int session_layer_of(const struct session *s, const char *real, const char **res
 
 /* True where the canonical virtual path lies at or below the mountpoint; *rel is the rest. */
 bool session_below_mount(const struct session *s, const char *path, const char **rel);
+/* The first name of the relative path is proc, sys or dev. */
+bool session_kernel_name(const struct session *s, const char *rel);
 /* True where the path relative to a union mounted at "/" starts with a name that stays the host's:
  * proc, sys, dev. */
 bool session_host_name(const struct session *s, const char *rel);

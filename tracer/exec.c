@@ -205,6 +205,13 @@ static bool same_natively(const struct place *p, const char *path)
     return sys_fstatat(AT_FDCWD, p->path, &st, 0) == 0 && dev_ino_equal(&host, &st);
 }
 
+static void name_in_root(const struct view *view, const struct place *p, char *buf, size_t cap)
+{
+    long n = walk_name_of(view, p, buf, cap);
+    if (n > 0)
+        walk_in_root(view, buf, (size_t)n);
+}
+
 /* The program at hand gives way to its loader, which lies in the union and opens the program
  * itself, by a path that it resolves as any other program does. */
 static int run_loader(struct execution *x, const char *loader)
@@ -228,7 +235,7 @@ static int run_loader(struct execution *x, const char *loader)
     if (x->by_fd >= 0 && !x->place->exists)
         snprintf(x->plan->exe, sizeof(x->plan->exe), "/proc/self/fd/%d", x->by_fd);
     else
-        walk_name_of(x->call->view, x->place, x->plan->exe, sizeof(x->plan->exe));
+        name_in_root(x->call->view, x->place, x->plan->exe, sizeof(x->plan->exe));
     err = exec_args_push(&x->args, x->plan->exe);
     if (!err && takes_argv0 && n >= 0) {
         err = exec_args_push(&x->args, x->argv0);

@@ -244,7 +244,8 @@ void notice_arrived(void)
         retrace(t);
         return;
     }
-    if (row->nr == SYS_unshare || row->nr == SYS_setns) { /* see found_births() */
+    if (row->nr == SYS_unshare || row->nr == SYS_setns ||
+        row->nr == SYS_chroot) { /* see found_births() */
         retrace(t);
         return;
     }

@@ -2,6 +2,7 @@
 #include "tracer/creds.h"
 #include "tracer/inject.h"
 #include "tracer/placement.h"
+#include "tracer/rooted.h"
 #include "tracer/shim.h"
 #include "tracer/supervise.h"
 #include <stdlib.h>
@@ -17,7 +18,7 @@ int serve_begin(struct task *t, const struct sysrow *row)
     struct call *c = nspare ? spare_calls[--nspare] : malloc(sizeof(*c));
     if (!c)
         return -ENOMEM;
-    c->view = &sup.view;
+    c->view = t->proc->rooted ? rooted_view(t->proc->rooted) : &sup.view;
     c->who = &t->who;
     c->row = row;
     c->dirs = sup.dirs;
@@ -67,8 +68,12 @@ static void dispatch(struct task *t, struct call *c)
     case CALL_ENOSYS:
         call_done(c, -ENOSYS);
         break;
-    case CALL_SECCOMP:
     case CALL_CHROOT:
+        shim_off(t);
+        call_dispatch(c);
+        rooted_settle(t, c);
+        break;
+    case CALL_SECCOMP:
     case CALL_MOUNT:
         shim_off(t);
         call_dispatch(c);

@@ -1,4 +1,5 @@
 #include "tracer/task.h"
+#include "tracer/rooted.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +102,7 @@ static void proc_put(struct proc *p)
 {
     if (!p || --p->refs)
         return;
+    rooted_put(p->rooted);
     if (p->pidfd >= 0)
         close(p->pidfd);
     if (p->proc_fd >= 0)
@@ -118,6 +120,7 @@ int task_adopt(struct task *child, struct task *parent, int tgid, bool shares_mm
         if (!child->proc)
             return -ENOMEM;
         memcpy(child->proc->exe, parent->proc->exe, strlen(parent->proc->exe) + 1);
+        child->proc->rooted = rooted_share(parent->proc->rooted);
         child->proc->shim_off = parent->proc->shim_off;
         child->proc->not_dumpable = parent->proc->not_dumpable;
         child->proc->stale_seen = parent->proc->stale_seen;

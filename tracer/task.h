@@ -48,13 +48,14 @@ struct mm {
 struct proc {
     unsigned refs; /* its tasks */
     int tgid;
-    int pidfd;          /* -1 = not opened yet; task_pidfd() */
-    int proc_fd;        /* /proc/TGID, O_PATH|O_DIRECTORY, -1 = not opened yet; task_proc_fd() */
-    bool files_differ;  /* some thread may have a descriptor table of its own */
-    u64 stale_seen;     /* repoint.c: the session's count of stale files when last looked at */
-    bool shim_off;      /* no call of it may be served by a shim any more */
-    bool not_dumpable;  /* the program asked for it; emulated */
-    char exe[PATH_MAX]; /* virtual path of the executed file, "" = ask the kernel */
+    int pidfd;             /* -1 = not opened yet; task_pidfd() */
+    int proc_fd;           /* /proc/TGID, O_PATH|O_DIRECTORY, -1 = not opened yet; task_proc_fd() */
+    bool files_differ;     /* some thread may have a descriptor table of its own */
+    u64 stale_seen;        /* repoint.c: the session's count of stale files when last looked at */
+    bool shim_off;         /* no call of it may be served by a shim any more */
+    bool not_dumpable;     /* the program asked for it; emulated */
+    struct rooted *rooted; /* chroot: its root is there (rooted.h); NULL = at "/" */
+    char exe[PATH_MAX];    /* virtual path of the executed file, "" = ask the kernel */
 };
 
 enum task_state {

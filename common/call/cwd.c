@@ -2,6 +2,7 @@
 #include "call/families.h"
 #include "binds.h"
 #include "base/sys.h"
+#include "vfs/access.h"
 
 void call_chdir(struct call *c)
 {
@@ -56,6 +57,8 @@ void call_getcwd(struct call *c)
     if (!err && c->place.bind >= 0 && c->who->ops.fd_stat(c->who, AT_FDCWD, &st) == 0 &&
         st.st_nlink) {
         long n = walk_name_of(c->view, &c->place, c->real, sizeof(c->real));
+        if (n >= 0)
+            n = (long)walk_in_root(c->view, c->real, (size_t)n);
         if (n >= 0 && (u64)n + 1 > c->arg[1])
             n = -ERANGE;
         if (n >= 0)
@@ -69,6 +72,8 @@ void call_getcwd(struct call *c)
     }
     if (!err && !c->place.exists)
         err = -ENOENT;
+    if (!err)
+        c->place.len = walk_in_root(c->view, c->place.path, c->place.len);
     if (!err && c->place.len + 1 > c->arg[1])
         err = -ERANGE;
     if (!err)
@@ -76,18 +81,26 @@ void call_getcwd(struct call *c)
     call_done(c, err ? err : (long)c->place.len + 1);
 }
 
-/* A changed root would turn every real path into another one; only "/" changes nothing. */
+/* The kernel's root stays as it is: in another, every real path would be another one. That "/" is
+ * somewhere in the union from now on is for whoever made the view to remember, where the result is
+ * 0. */
 void call_chroot(struct call *c)
 {
+    struct place *p = &c->place;
     int err = call_resolve(c, WALK_FOLLOW);
-    if (err)
-        call_done(c, err);
-    else if (!c->place.in_union && c->place.len == 1)
+    if (!err && !p->exists)
+        err = p->host_error ? p->host_error : -ENOENT;
+    if (!err && !p->in_union && p->bind < 0 && p->len == 1 && !c->view->root) {
         call_pass(c);
-    else if (!c->place.exists)
-        call_done(c, -ENOENT);
-    else
-        call_done(c, -EPERM);
+        return;
+    }
+    if (!err && p->in_union && !vnode_is_dir(&p->node))
+        err = -ENOTDIR;
+    if (!err && p->in_union)
+        err = p->node.fs->ops.permission(p->node.fs, c->who, &p->node, X_OK);
+    if (!err && (!p->in_union || !caller_capable(c->who, CAP_SYS_CHROOT_BIT)))
+        err = -EPERM;
+    call_done(c, err);
 }
 
 /* What the kernel says of a magic link, in the words of the union. Length, or 0: nothing of ours.

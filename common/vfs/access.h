@@ -8,6 +8,7 @@
 #define CAP_DAC_OVERRIDE_BIT    1
 #define CAP_DAC_READ_SEARCH_BIT 2
 #define CAP_FOWNER_BIT          3
+#define CAP_SYS_CHROOT_BIT      18
 #define CAP_FSETID_BIT          4
 #define CAP_SYS_ADMIN_BIT       21
 

@@ -53,6 +53,16 @@ long walk_name_of(const struct view *view, const struct place *place, char *buf,
     return bind_guest_path(s, place->bind, bind_rest(s, place->bind, place->path), buf, cap);
 }
 
+size_t walk_in_root(const struct view *view, char *path, size_t len)
+{
+    const char *rest;
+    if (!view->root || !path_below(path, view->root, &rest))
+        return len;
+    size_t n = str_len(rest);
+    memmove(path + 1, rest, n + 1);
+    return n + 1;
+}
+
 int walk_into_bind(const struct view *view, int bind, const char *rest, struct place *place)
 {
     const struct session *s = view->session;
@@ -227,8 +237,8 @@ int walk_base(const struct view *view, struct caller *who, int fd, char *buf, si
     return n < 0 ? (int)n : 0;
 }
 
-long walk_virtual(const struct view *view, const char *real, struct place *scratch, char *buf,
-                  size_t cap)
+static long virtual_text(const struct view *view, const char *real, struct place *scratch,
+                         char *buf, size_t cap)
 {
     const struct session *s = view->session;
     struct vfs *fs = view->fs;
@@ -270,4 +280,11 @@ long walk_virtual(const struct view *view, const char *real, struct place *scrat
         len += (size_t)m;
     }
     return (long)len;
+}
+
+long walk_virtual(const struct view *view, const char *real, struct place *scratch, char *buf,
+                  size_t cap)
+{
+    long n = virtual_text(view, real, scratch, buf, cap);
+    return n < 0 ? n : (long)walk_in_root(view, buf, (size_t)n);
 }

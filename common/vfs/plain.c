@@ -64,7 +64,7 @@ int walk_fast(const struct view *view, struct caller *who, const char *base, con
               unsigned flags, struct place *place)
 {
     const char *rel;
-    if ((flags & ~(unsigned)(WALK_FOLLOW | WALK_PARENT | WALK_ASKED)) ||
+    if (view->root || (flags & ~(unsigned)(WALK_FOLLOW | WALK_PARENT | WALK_ASKED)) ||
         !plain_path(base, path, place))
         return 0;
     bool follow = (flags & WALK_FOLLOW) || (place->slash && !(flags & WALK_PARENT));

@@ -73,6 +73,11 @@ static int stand_at(struct steps *w, const char *path)
     return err;
 }
 
+static const char *root_of(const struct steps *w)
+{
+    return w->view->root ? w->view->root : "/";
+}
+
 /* Puts text (n bytes at the front of todo) before what is still to do. */
 static int prepend(struct steps *w, size_t n)
 {
@@ -141,6 +146,20 @@ static int magic_in_bind(struct steps *w, int bind, const char *rest)
     return len < 0 ? (int)len : 1;
 }
 
+/* The text of n bytes in todo is said from the caller's root on: 1, or -ENAMETOOLONG. */
+static int from_root(struct steps *w, size_t n)
+{
+    const char *root = w->view->root;
+    size_t len = root ? str_len(root) : 0;
+    if (!root)
+        return 1;
+    if (len + n + 1 >= (size_t)(w->rest - w->todo))
+        return -ENAMETOOLONG;
+    memmove(w->todo + len, w->todo, n + 1);
+    memcpy(w->todo, root, len);
+    return 1;
+}
+
 /* The link at host path at->path is a magic one with the kernel's text of n bytes at the front of
  * todo. 1: go on with the (virtual) text put before the rest; 0: the walk stands where it leads,
  * or it is the end of the walk as far as names go; negative errno. */
@@ -165,7 +184,7 @@ static int through_magic(struct steps *w, size_t n)
     if (str_eq(rest, "exe")) {
         long m = w->who->ops.exe(w->who, (int)pid, w->todo, PATH_MAX);
         if (m > 0)
-            return 1;
+            return from_root(w, (size_t)m);
     }
     if (w->last && str_starts(rest, "fd/") && (int)pid == w->who->tgid) {
         str_to_u64(rest + 3, &fd);
@@ -174,7 +193,7 @@ static int through_magic(struct steps *w, size_t n)
     if (w->todo[0] != '/')
         return 0; /* a pipe, a socket: only the kernel can go there */
     if (n == 1 && str_eq(rest, "root"))
-        return 1; /* the root of the program's view, whatever layer "/" is */
+        return from_root(w, 1); /* the root of the program's view, whatever layer "/" is */
     int layer = session_layer_of(s, w->todo, &rel);
     if (layer >= 0)
         return jump(w, layer, rel);
@@ -207,7 +226,7 @@ static int through_link(struct steps *w, size_t n)
         return err;
     if (w->flags & WALK_BENEATH)
         return -EXDEV;
-    err = stand_at(w, w->flags & WALK_IN_ROOT ? w->base : "/");
+    err = stand_at(w, w->flags & WALK_IN_ROOT ? w->base : root_of(w));
     if (!err && in != w->at->in_union && (w->flags & WALK_NO_XDEV))
         return -EXDEV;
     return err;
@@ -222,7 +241,11 @@ static int go_up(struct steps *w)
         return (int)len;
     if ((w->flags & (WALK_BENEATH | WALK_IN_ROOT)) && str_eq(up, w->base))
         return w->flags & WALK_BENEATH ? -EXDEV : 0;
-    path_pop(up, (size_t)len);
+    if (w->view->root && str_eq(up, w->view->root))
+        return 0;
+    size_t left = path_pop(up, (size_t)len);
+    if (left == 1 && w->view->root_is_mount && !at->in_union)
+        return stand_at(w, w->view->root); /* from /proc, /sys, /dev */
     bool in = at->in_union;
     int err = stand_at(w, up);
     if (!err && in != at->in_union && (w->flags & WALK_NO_XDEV))
@@ -416,6 +439,13 @@ static int may_search(struct steps *w)
     return at->node.fs->ops.permission(at->node.fs, w->who, &at->node, X_OK);
 }
 
+/* A name in the union's root that is the host's. */
+static bool is_kernels(const struct view *view, const char *name)
+{
+    return session_host_name(view->session, name) ||
+           (view->root_is_mount && session_kernel_name(view->session, name));
+}
+
 /* 1: the name is neither bound nor hidden. */
 static int step_bind(struct steps *w, const char *name, size_t n)
 {
@@ -480,9 +510,11 @@ static int step(struct steps *w)
         if (err <= 0)
             return err;
     }
-    if (at->in_union && at->node.len == 0 && session_host_name(w->view->session, name)) {
+    if (at->in_union && at->node.len == 0 && is_kernels(w->view, name)) {
         if (w->flags & WALK_NO_XDEV)
             return -EXDEV;
+        at->len = 1;
+        at->path[1] = '\0';
         at->in_union = false;
         at->crossed |= !w->native;
     }
@@ -541,8 +573,8 @@ int walk(const struct view *view, struct caller *who, const char *base, const ch
         if (path[0] == '/' && (flags & WALK_BENEATH))
             return -EXDEV;
         bool at_root = path[0] == '/' && !(flags & WALK_IN_ROOT);
-        int err = stand_at(&w, at_root ? "/" : base);
-        place->crossed = place->bind >= 0;
+        int err = stand_at(&w, at_root ? root_of(&w) : base);
+        place->crossed = place->bind >= 0 || view->root;
         while (!err && *w.rest)
             err = step(&w);
         if (err) {

@@ -50,6 +50,10 @@ struct view {
     u64 *moves;
     u64 *steady;       /* unable: vfs/steady.h, for directories outside; or NULL */
     struct ways *ways; /* vfs/ways.h, or NULL: outside everything is looked at */
+    /* Where the caller's "/" is, a canonical virtual path in the union; NULL = at "/". With the
+     * mountpoint as the root, /proc, /sys and /dev are the host's as in a union at "/". */
+    const char *root;
+    bool root_is_mount;
 };
 
 struct place {
@@ -82,6 +86,10 @@ int walk(const struct view *view, struct caller *who, const char *base, const ch
 
 /* place->path as the program says it: the length, or -ENAMETOOLONG. */
 long walk_name_of(const struct view *view, const struct place *place, char *buf, size_t cap);
+
+/* A virtual path as the caller says it, whose root it may begin with: changed in place, the new
+ * length. */
+size_t walk_in_root(const struct view *view, char *path, size_t len);
 
 /* place is what lies at `rest` in the bind: path, guard and all. -ENAMETOOLONG. */
 int walk_into_bind(const struct view *view, int bind, const char *rest, struct place *place);

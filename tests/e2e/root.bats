@@ -16,7 +16,7 @@ fixture() {
     local name
     mkdir -p "$L2"/{bin,usr/bin,etc,tmp,proc,sys,dev,srv/a/b}
     cp "$(command -v busybox)" "$L2/bin/busybox"
-    for name in sh ls cat echo readlink mkdir mv rm env; do
+    for name in sh ls cat echo readlink mkdir mv rm env sleep; do
         ln -s busybox "$L2/bin/$name"
     done
     ln -s /srv/a "$L2/short"
@@ -73,6 +73,37 @@ again
 @test "the kernel's directories are the host's" {
     is "$(fuss_run /bin/sh -c 'echo x >/dev/null && [ -c /dev/null ] && [ -d /sys/kernel ] &&
         cat /proc/sys/kernel/ostype')" Linux
+}
+
+@test "chroot to another mountpoint shows the same" {
+    [ "$E2E_USER" = root ] || skip "chroot needs the capability"
+    ln -s busybox "$L2/bin/chroot"
+    with_libs "$(command -v od)"
+    mkdir -p "$L2/srv/bin" && cp "$L2/bin/busybox" "$L2/srv/bin/sh"
+    mk "$L2/srv/bin/script" '#!/bin/sh
+echo "$0 $*"
+'
+    chmod 755 "$L2/srv/bin/script"
+    MOUNT=$M
+    is "$(fuss_run "$(PATH=$PATH:/usr/sbin command -v chroot)" "$M" /bin/sh -c 'echo $0 /*; cat /etc/name ../../etc/name /proc/self/root/etc/name; cd /short/b; pwd -P
+        readlink /proc/self/exe; cd ../../..; pwd -P; cd /dev/..; pwd -P; script 1; cat /proc/sys/kernel/ostype; od -An -c /etc/name; echo x >/dev/null
+        echo new >/etc/new; [ ! -e /home ] && ls "$1" 2>/dev/null; (cd /srv; cat ../etc/new)
+        (sleep 0.1; cat /etc/name) & wait
+        chroot /srv /bin/script 2; exec chroot /srv /bin/sh -c "cd /; echo /*; cd ..; echo *; echo x >/made; [ ! -e /proc ] && [ ! -e /../etc ] && exec /bin/script 3"' sh "$T")" \
+        "sh /bin /dev /etc /lib /lib64 /proc /short /srv /sys /tmp /usr
+guestguestguest/srv/a/b
+/bin/busybox
+/
+/
+/bin/script 1
+Linux
+   g   u   e   s   t
+new
+guest/bin/script 2
+/a /bin
+a bin
+/bin/script 3"
+    is "$(cat "$U/srv/made")" x
 }
 
 @test "where the command begins, and its environment" {
