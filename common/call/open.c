@@ -189,6 +189,21 @@ static void open_existing(struct call *c, u64 flags)
     c->settle = c->closed || node->top == 0;
 }
 
+/* What is there in a bind is opened where it lies; the backend may do it. */
+static void open_in_bind(struct call *c, u64 flags)
+{
+    struct place *p = &c->place;
+    struct stat st;
+    if (!p->exists || p->slash || c->row->handler != CALL_OPEN || c->row->flags < 0 ||
+        (flags & (O_PATH | TMPFILE_BIT)) || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL) ||
+        walk_is_magic(p->path) || sys_fstatat(AT_FDCWD, p->path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) || (S_ISDIR(st.st_mode) && (flags & O_CREAT)))
+        return;
+    str_copy(c->real, sizeof(c->real), p->path);
+    c->open_flags = flags;
+    c->open_here = true;
+}
+
 /* A directory of a layer, opened by the layer's own path, is marked with O_APPEND (which means
  * nothing on a directory): its descriptor shall list the layer, not the union. */
 static void open_outside(struct call *c, u64 flags)
@@ -199,6 +214,9 @@ static void open_outside(struct call *c, u64 flags)
     if (p->guard_layer == GUARD_BIND && changes)
         changes = call_bind_guards(c, flags & O_CREAT);
     call_outside(c, changes);
+    if (c->action == CALL_REWRITE && p->bind >= 0 &&
+        (p->guard_layer < 0 || p->guard_layer == GUARD_BIND))
+        open_in_bind(c, flags);
     if (c->action == CALL_DONE || p->guard_layer < 0 || p->guard_layer == GUARD_BIND ||
         p->removed || (flags & O_PATH) || c->row->flags < 0 || c->row->handler != CALL_OPEN ||
         sys_fstatat(AT_FDCWD, p->path, &st, 0) < 0 || !S_ISDIR(st.st_mode))
