@@ -75,8 +75,7 @@ static bool serves(const struct sysrow *row)
     case CALL_GETDENTS:
         return !(row->traits & SYS_OLD_STRUCT);
     default:
-        return shim_changes(row) ||
-               (shim_renames(row) && !__atomic_load_n(&shim_own.shared, __ATOMIC_ACQUIRE));
+        return shim_changes(row) || (shim_renames(row) && shim_is_alone());
     }
 }
 
@@ -150,10 +149,13 @@ int shim_open_last(struct shim_saved *saved, struct shim_memory *memory, u64 fla
     return LAST;
 }
 
-static int open_in_union(struct shim_saved *saved, struct shim_memory *memory, const struct call *c)
+static int open_in_union(struct shim_saved *saved, struct shim_memory *memory, const struct call *c,
+                         u64 changes)
 {
     if (!c->open_here || c->nblobs > 2)
         return LEAVE;
+    if (memory->plan.kind == PLAN_OPEN)
+        return shim_is_alone() ? shim_rename(saved, memory, c, changes) : LEAVE;
     if (!c->pending.active)
         return shim_open_last(saved, memory, c->open_flags, AT_FDCWD, c->real);
     shim_open_last(saved, memory, c->open_flags | O_CREAT | O_EXCL, AT_FDCWD, c->real);
@@ -225,6 +227,7 @@ int shim_handle(struct shim_saved *saved)
         return LEAVE;
     shim_caller(&who, memory, changes);
     who.who.plan = &memory->plan;
+    memory->plan.kind = PLAN_NONE;
     view = own->view;
     view.memo = &memory->memo;
     if (shim_changes(row) && sets_written(row, &c))
@@ -244,14 +247,15 @@ int shim_handle(struct shim_saved *saved)
         return LEAVE;
     shim_learn(&who, &c);
     if (row->handler == CALL_OPEN && (c.action == CALL_REWRITE || c.action == CALL_PASS))
-        return c.action == CALL_REWRITE && c.place.in_union ? open_in_union(saved, memory, &c)
-                                                            : open_outside(saved, memory, &c);
+        return c.action == CALL_REWRITE && c.place.in_union
+                   ? open_in_union(saved, memory, &c, changes)
+                   : open_outside(saved, memory, &c);
     if (c.action == CALL_PASS)
         return shim_renames(row) ? LEAVE : PASS;
     if (c.action != CALL_DONE || !may_tell(&c))
         return LEAVE;
     if (shim_renames(row) && c.result == 0)
-        return shim_rename(saved, memory, changes);
+        return shim_rename(saved, memory, &c, changes);
     saved->result = c.result;
     return RESULT;
 }

@@ -57,7 +57,10 @@ HIDDEN int shim_attrs(struct shim_saved *saved, struct shim_memory *memory, cons
 /* True where the xattr name in this argument is no word of an overlay's. */
 HIDDEN bool shim_plain_attr(const struct call *c, int arg);
 /* names.c: does what *memory's plan says, where nothing changed since. RESULT or LEAVE. */
-HIDDEN int shim_rename(struct shim_saved *saved, struct shim_memory *memory, u64 changes);
+HIDDEN int shim_rename(struct shim_saved *saved, struct shim_memory *memory, const struct call *c,
+                       u64 changes);
+/* names.c: no other thread has these descriptors. One that has ended may still be counted. */
+HIDDEN bool shim_is_alone(void);
 /* True where nothing of the union changed since `changes` was read from it. */
 HIDDEN bool shim_stands(const struct overlay_facts *facts, u64 changes);
 /* near.c: whether `fd` is a directory that a lower alone makes; dots: overlay_lists_plainly(). Its

@@ -25,24 +25,9 @@ static int may_make(struct overlay *o, const struct vnode *node)
         return -EEXIST;
     const char *name = path_last(node->path, node->len);
     size_t len = (size_t)(node->path + node->len - name);
-    if (node->whiteout || o->s->read_only || !len || overlay_reserved(o, name, len))
+    if (o->s->read_only || !len || overlay_reserved(o, name, len))
         o->unable();
     return 0;
-}
-
-int overlay_create_alone(struct vfs *fs, struct caller *who UNUSED, struct vnode *node,
-                         bool tmpfile, struct vfs_pending *pending, char *real, size_t cap)
-{
-    struct overlay *o = overlay_of(fs);
-    memset(pending, 0, offsetof(struct vfs_pending, path));
-    if (tmpfile)
-        o->unable();
-    int r = may_make(o, node);
-    if (r < 0)
-        return r;
-    pending->active = true;
-    pending->node_hash = index_hash(o->index, node->path, node->len);
-    return upper_path(o, node, real, cap);
 }
 
 int overlay_copied_up(struct vfs *fs, struct caller *who UNUSED, struct vnode *node,
@@ -108,6 +93,8 @@ static struct plan *plan_making(struct overlay *o, struct caller *who, struct vn
 {
     struct plan *plan = plan_of(o, who);
     *r = plan ? may_make(o, node) : -EOPNOTSUPP;
+    if (node->whiteout)
+        o->unable();
     if (*r == 0)
         *r = plan_name(o, node, &plan->at[0]);
     return plan;
@@ -143,19 +130,71 @@ static void need_unknown(struct overlay *o, const struct vnode *node)
         o->unable();
 }
 
-/* What whiteouts are links to, seen from the directory that `path` names an object of. */
-static int plan_mark(const char *path, char *mark, size_t cap)
+/* `name` in work, seen from the directory that `path` names an object of. */
+static int name_in_work(const char *path, const char *name, char *buf, size_t cap)
 {
     size_t len = 0;
-    mark[0] = '\0';
+    buf[0] = '\0';
     for (; *path; path++) {
-        if (*path == '/' && path_push(mark, cap, &len, "..", 2))
+        if (*path == '/' && path_push(buf, cap, &len, "..", 2))
             return -ENAMETOOLONG;
     }
-    if (path_push(mark, cap, &len, WORK_NAME, sizeof(WORK_NAME) - 1) ||
-        path_push(mark, cap, &len, MARK_NAME, sizeof(MARK_NAME) - 1))
+    if (path_push(buf, cap, &len, WORK_NAME, sizeof(WORK_NAME) - 1) ||
+        path_push(buf, cap, &len, name, str_len(name)))
         return -ENAMETOOLONG;
     return 0;
+}
+
+/* What whiteouts are links to. False where there is no such thing. */
+static bool plan_mark(struct overlay *o, const struct vnode *node, struct plan *plan)
+{
+    return o->facts->marked &&
+           name_in_work(node->path, MARK_NAME, plan->mark, sizeof(plan->mark)) == 0;
+}
+
+static bool plan_temp(struct caller *who, const struct vnode *node, struct plan *plan)
+{
+    char name[32] = "p";
+    str_from_u64(name + 1, (u64)who->tid);
+    return name_in_work(node->path, name, plan->temp, sizeof(plan->temp)) == 0;
+}
+
+/* A file made in work gets the group and the rights that it would get in its directory, where that
+ * hands down none of its own. */
+static bool hands_down(struct overlay *o, const struct plan_name *at, const struct vnode *node)
+{
+    struct vnode dir;
+    return overlay_parent_of(o, node, &dir) < 0 || (dir.st.st_mode & S_ISGID) ||
+           sys_lgetxattr(at->dir, "system.posix_acl_default", NULL, 0) > 0;
+}
+
+/* The new file is made in work, and takes the whiteout's place. */
+static void plan_open(struct overlay *o, struct caller *who, const struct vnode *node)
+{
+    struct plan *plan = plan_of(o, who);
+    if (!plan)
+        return;
+    if (plan_name(o, node, &plan->at[0]) < 0 || !plan_mark(o, node, plan) ||
+        !plan_temp(who, node, plan) || hands_down(o, &plan->at[0], node))
+        o->unable();
+    plan->kind = PLAN_OPEN;
+}
+
+int overlay_create_alone(struct vfs *fs, struct caller *who, struct vnode *node, bool tmpfile,
+                         struct vfs_pending *pending, char *real, size_t cap)
+{
+    struct overlay *o = overlay_of(fs);
+    memset(pending, 0, offsetof(struct vfs_pending, path));
+    if (tmpfile)
+        o->unable();
+    int r = may_make(o, node);
+    if (r < 0)
+        return r;
+    if (node->whiteout)
+        plan_open(o, who, node);
+    pending->active = true;
+    pending->node_hash = index_hash(o->index, node->path, node->len);
+    return upper_path(o, node, real, cap);
 }
 
 int overlay_plan_unlink(struct vfs *fs, struct caller *who, struct vnode *node)
@@ -173,13 +212,15 @@ int overlay_plan_unlink(struct vfs *fs, struct caller *who, struct vnode *node)
         return r;
     need_unknown(o, node);
     need_removable(o, who, node);
-    if (node->top == 0 && overlay_lower_has(o, node))
+    bool upper = node->top == 0, prefix = o->s->style == STYLE_FILEPREFIX;
+    if (upper && !overlay_lower_has(o, node)) {
+        plan->kind = PLAN_UNLINK;
+        return 0;
+    }
+    if (!plan_mark(o, node, plan) || (prefix && str_len(plan->at[0].name) > WH_NAME_MAX) ||
+        (upper && !plan_temp(who, node, plan)))
         o->unable();
-    bool too_long = o->s->style == STYLE_FILEPREFIX && str_len(plan->at[0].name) > WH_NAME_MAX;
-    if (node->top != 0 && (!o->facts->marked || too_long ||
-                           plan_mark(node->path, plan->mark, sizeof(plan->mark)) < 0))
-        o->unable();
-    plan->kind = node->top == 0 ? PLAN_UNLINK : PLAN_WHITEOUT;
+    plan->kind = upper ? PLAN_COVER : PLAN_WHITEOUT;
     return 0;
 }
 
@@ -195,6 +236,8 @@ int overlay_plan_rename(struct vfs *fs, struct caller *who, struct vnode *from, 
         return -EOPNOTSUPP;
     }
     int r = vnode_exists(to) ? 0 : may_make(o, to);
+    if (to->whiteout)
+        o->unable();
     if (r == 0)
         r = plan_name(o, from, &plan->at[0]);
     if (r == 0)

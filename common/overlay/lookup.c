@@ -155,27 +155,12 @@ static enum index_state known_in_upper(struct overlay *o, const char *path, size
     return state == INDEX_MAYBE && kept_lacks(o, path, len, *hash) ? INDEX_ABSENT : state;
 }
 
-/* Whoever only reads has an ordinary user's directories judged by the kernel, on the way that the
- * real path takes: where that is a lower's, the parts in the upper, the first `len` bytes of the
- * path, may be closed all the same. */
-static void search_upper(struct overlay *o, const struct vnode *out, size_t len)
-{
-    char dir[VPATH_MAX + 2], text[PATH_MAX];
-    const char *path;
-    struct stat st;
-    memcpy(dir, out->path, len);
-    str_copy(dir + len, sizeof(dir) - len, len ? "/." : ".");
-    int at = overlay_at(o, 0, dir, text, &path);
-    if (at == -ENAMETOOLONG || sys_fstatat(at, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        o->unable();
-}
-
 /* The upper is not asked about this name, but for the rights of the directories on the way. */
 static void skips_upper(struct overlay *o, const struct vnode *out)
 {
     size_t len = (size_t)(path_last(out->path, out->len) - out->path);
     if (o->only_reads && o->s->uid != 0)
-        search_upper(o, out, len ? len - 1 : 0);
+        overlay_search_upper(o, out, len ? len - 1 : 0);
 }
 
 /* Asks the lowers of `left`, topmost first. */
@@ -220,36 +205,56 @@ static int look_by_name(struct overlay *o, struct vnode *out, const struct wante
 }
 
 /* Fills out (path and dir_layers are set) from the layers of its directory; `known` is what was
- * known of that (NULL: nothing) when there were so many `changes`. */
-static int look_in_layers(struct overlay *o, struct vnode *out, bool safe, layer_set marked,
-                          const struct known_dir *known, u64 changes)
+ * known of that (NULL: nothing) when there were so many `changes`. *word: of the index, where what
+ * the upper said of the name was not known before; else 0. */
+static int look_once(struct overlay *o, struct vnode *out, struct wanted *w,
+                     const struct known_dir *known, u64 changes, u64 *word)
 {
-    char dir[VPATH_MAX];
     layer_set lowers = lowers_of(out->dir_layers);
-    bool upper = out->dir_layers & layer_bit(0);
-    struct wanted w = {.path = out->path, .dir = dir, .safe = safe, .marked = marked};
-
-    w.name = path_last(out->path, out->len);
-    memcpy(dir, out->path, out->len + 1);
-    path_pop(dir, out->len);
     make_absent(out);
-    if (upper) {
-        u64 hash, word;
+    *word = 0;
+    if (out->dir_layers & layer_bit(0)) {
+        u64 hash;
         struct stat st;
         int say = SAYS_NOTHING;
-        w.in_upper = known_in_upper(o, out->path, out->len, &hash, &word);
-        if (w.in_upper != INDEX_ABSENT)
-            say = layer_says(o, 0, &w, true, &st);
+        w->in_upper = known_in_upper(o, out->path, out->len, &hash, word);
+        if (w->in_upper != INDEX_ABSENT)
+            say = layer_says(o, 0, w, true, &st);
         if (say < 0)
             return say;
-        if (w.in_upper == INDEX_MAYBE)
-            learn(o, hash, word, say);
+        if (w->in_upper == INDEX_MAYBE)
+            learn(o, hash, *word, say);
+        else
+            *word = 0;
         if (take(out, 0, say, &st))
             return 0;
     }
     if (known && has_several(lowers) && !vnode_exists(out))
-        return look_by_name(o, out, &w, lowers, changes, known->until);
-    return look_in_lowers(o, out, &w, lowers);
+        return look_by_name(o, out, w, lowers, changes, known->until);
+    return look_in_lowers(o, out, w, lowers);
+}
+
+#define LOOKS 8
+
+/* The same, until it has held still: the upper is asked for a name and then for its marker, and
+ * whoever makes a file in a marker's place has it named before the marker goes. */
+static int look_in_layers(struct overlay *o, struct vnode *out, bool safe, layer_set marked,
+                          const struct known_dir *known, u64 changes)
+{
+    char dir[VPATH_MAX];
+    struct wanted w = {.path = out->path, .dir = dir, .safe = safe, .marked = marked};
+    u64 before, now;
+    w.name = path_last(out->path, out->len);
+    memcpy(dir, out->path, out->len + 1);
+    path_pop(dir, out->len);
+    for (unsigned i = 0;; i++) {
+        int r = look_once(o, out, &w, known, changes, &before);
+        if (r < 0 || i == LOOKS || !before || !vnode_exists(out) || out->top == 0)
+            return r;
+        index_look(o->index, index_hash(o->index, out->path, out->len), &now);
+        if (now == before)
+            return r;
+    }
 }
 
 int overlay_lookup(struct vfs *fs, const struct vnode *dir, const char *name, size_t len,
@@ -298,7 +303,7 @@ static int descend_known(struct overlay *o, struct vnode *out, u64 changes)
         return 0;
     }
     if (o->only_reads && o->s->uid != 0 && (out->dir_layers & layer_bit(0)))
-        search_upper(o, out, dir ? dir - 1 : 0);
+        overlay_search_upper(o, out, dir ? dir - 1 : 0);
     return look_in_layers(o, out, false, known_set(k.marked), &k, changes);
 }
 
@@ -312,7 +317,7 @@ static size_t begin_known(struct overlay *o, struct vnode *out, size_t len, u64 
         if (len == 0 || !overlay_known(o, out->path, --len, changes, &k))
             continue;
         if (o->only_reads && o->s->uid != 0 && (known_set(k.layers) & layer_bit(0)))
-            search_upper(o, out, len);
+            overlay_search_upper(o, out, len);
         out->layers = known_set(k.layers);
         out->marked = known_set(k.marked);
         out->top = (u8)lowest(out->layers);
@@ -381,7 +386,7 @@ static layer_set known_parents(struct overlay *o, const struct vnode *out)
         case INDEX_ABSENT:
             layers &= ~layer_bit(0);
             if (o->only_reads && o->s->uid != 0)
-                search_upper(o, out, from ? from - 1 : 0);
+                overlay_search_upper(o, out, from ? from - 1 : 0);
             break;
         case INDEX_OPAQUE:
             layers &= layer_bit(0);
@@ -588,11 +593,4 @@ bool overlay_lower_has(struct overlay *o, const struct vnode *node)
             return say != SAYS_GONE;
     }
     return false;
-}
-
-unsigned overlay_top_lower(struct overlay *o, const struct vnode *node)
-{
-    (void)o;
-    layer_set low = lowers_of(node->layers);
-    return low && vnode_is_dir(node) ? lowest(low) : 0;
 }

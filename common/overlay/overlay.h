@@ -256,6 +256,10 @@ void overlay_note_dir(struct overlay *o, const struct vnode *dir, u64 changes, u
 /* True where some lower layer, were the upper empty at this name, would show something there: a
  * whiteout is needed to hide it. Looks at dir_layers. */
 bool overlay_lower_has(struct overlay *o, const struct vnode *node);
+/* reach.c: whoever only reads has an ordinary user's directories judged by the kernel, on the way
+ * that the real path takes: where that is a lower's, the parts in the upper, the first `len` bytes
+ * of the path, may be closed all the same. */
+void overlay_search_upper(struct overlay *o, const struct vnode *out, size_t len);
 /* The topmost lower part of a merged directory or 0 where there is none. */
 unsigned overlay_top_lower(struct overlay *o, const struct vnode *node);
 

@@ -306,3 +306,22 @@ int overlay_open_closed(struct overlay *o, int fd, int flags)
     sys_fchmodat(AT_FDCWD, path, st.st_mode & 07777);
     return r;
 }
+
+void overlay_search_upper(struct overlay *o, const struct vnode *out, size_t len)
+{
+    char dir[VPATH_MAX + 2], text[PATH_MAX];
+    const char *path;
+    struct stat st;
+    memcpy(dir, out->path, len);
+    str_copy(dir + len, sizeof(dir) - len, len ? "/." : ".");
+    int at = overlay_at(o, 0, dir, text, &path);
+    if (at == -ENAMETOOLONG || sys_fstatat(at, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        o->unable();
+}
+
+unsigned overlay_top_lower(struct overlay *o, const struct vnode *node)
+{
+    (void)o;
+    layer_set low = lowers_of(node->layers);
+    return low && vnode_is_dir(node) ? lowest(low) : 0;
+}

@@ -98,8 +98,9 @@ static int put_device(struct overlay *o, int dir, const char *name, bool victim)
         r = sys_renameat2(o->work_fd, temp, dir, name, victim ? 0 : RENAME_NOREPLACE);
         release_dir(&held);
     }
-    if (r < 0)
-        sys_unlinkat(o->work_fd, temp, 0);
+    /* Two names of one object: a program was faster (alone.c), and nothing was moved. */
+    if ((r < 0 || victim) && sys_unlinkat(o->work_fd, temp, 0) == 0 && r == 0)
+        return -ENOENT;
     if (r == -EEXIST && sys_fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
         is_whiteout_stat(&st))
         r = -ENOENT; /* a program was faster (alone.c) */
@@ -121,11 +122,11 @@ int overlay_put_whiteout(struct overlay *o, int dir_fd, const char *name, bool v
         r = sys_unlinkat(dir_fd, name, 0);
         release_dir(&held);
     }
-    if (r == -ENOENT)
-        r = 0;
-    if (r < 0 && made)
+    if (r == 0)
+        r = overlay_put_prefix(o, dir_fd, name); /* who made the object may have taken it away */
+    else if (r != -ENOENT && made) /* else a program was faster, and the marker is its own, too */
         overlay_take_whiteout(o, dir_fd, name);
-    return r;
+    return r > 0 ? 0 : r;
 }
 
 static int unlink_marker(struct overlay *o, int dir, const char *name)

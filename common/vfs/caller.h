@@ -53,12 +53,22 @@ struct caller_ops {
 
 /* Where the caller makes changes of names itself (overlay/alone.c), the one that a call comes to:
  * what is done to which name of which directory of the upper. */
-enum plan_kind { PLAN_NONE, PLAN_MKDIR, PLAN_SYMLINK, PLAN_UNLINK, PLAN_WHITEOUT, PLAN_RENAME };
+enum plan_kind {
+    PLAN_NONE,
+    PLAN_MKDIR,
+    PLAN_SYMLINK,
+    PLAN_UNLINK,
+    PLAN_WHITEOUT, /* for what is a lower's */
+    PLAN_COVER,    /* a whiteout in the place of what the upper has */
+    PLAN_OPEN,     /* a new file in the place of a whiteout */
+    PLAN_RENAME,
+};
 struct plan {
     u32 kind;           /* enum plan_kind */
     u32 mode;           /* of a directory */
     const char *target; /* of a symlink */
     char mark[1024];    /* what the whiteout shall be a link to, seen from the directory */
+    char temp[1024];    /* a name in work that nobody else uses, seen from there */
     struct plan_name {
         u64 hash; /* of the name in the index */
         char dir[PATH_MAX], name[NAME_MAX + 1];

@@ -46,6 +46,19 @@ static bool change_all(const char *in, int n)
            is_missing(b);
 }
 
+/* A file in the place of a lower's that was taken away, and then nothing there again. */
+static bool make_again(const char *name)
+{
+    struct stat st;
+    int lowest = lowest_fd(), fd = open(name, O_CREAT | O_EXCL | O_RDWR, 0640);
+    if (fd != lowest || open(name, O_CREAT | O_EXCL | O_RDWR, 0640) != -1 || errno != EEXIST)
+        return false;
+    if (write(fd, "new", 3) != 3 || stat(name, &st) || st.st_size != 3 ||
+        st.st_mode != (S_IFREG | 0640) || close(fd))
+        return false;
+    return unlink(name) == 0 && is_missing(name) && unlink(name) == -1 && errno == ENOENT;
+}
+
 static void on_alarm(int sig)
 {
     int err = errno;
@@ -76,6 +89,8 @@ static void signals(void)
         snprintf(name, sizeof(name), "pool/p%d", i);
         CHECK(unlink(name) == 0 && is_missing(name));
         CHECK(unlink(name) == -1 && errno == ENOENT);
+        if (!make_again(name))
+            fail("%s, again: %s", name, probe_errno(errno));
     }
     timer(0);
     CHECK(alarms > 10 && !broken);
@@ -93,7 +108,7 @@ static void stopped(void)
     if (pid == 0) {
         for (int i = 0; i < POOL; i++) {
             snprintf(name, sizeof(name), "pool/p%d", i);
-            if (!change_all("d", i) || unlink(name))
+            if (!change_all("d", i) || unlink(name) || !make_again(name))
                 _exit(1);
         }
         _exit(lowest_fd() == 3 ? 0 : 2);
@@ -191,6 +206,28 @@ static void rivals(void)
             if (!is_missing(name) || is_missing(other) != (i % 4 != 1 || m->result[0] == 0))
                 fail("%s or %s is wrong, by way %d", name, other, i % 4);
         }
+    }
+    for (int i = 0; i < POOL; i++) {
+        snprintf(name, sizeof(name), "pool/p%d", i);
+        for (int step = 0; step < 4; step++) {
+            meet(m, ++round);
+            /* both make it, both take it away, one of each, and it goes for good */
+            bool makes = step == 0 || (step == 2 && pid);
+            int r = makes ? open(name, O_CREAT | O_EXCL | O_WRONLY, 0600) : unlink(name);
+            if (makes && r >= 0)
+                close(r);
+            m->result[!pid] = r >= 0;
+            meet(m, ++round);
+            if (!pid)
+                continue;
+            if (step < 2 && m->result[0] + m->result[1] != 1)
+                fail("%s: %s by %d", name, step ? "taken away" : "made",
+                     m->result[0] + m->result[1]);
+            if (step == 2 && (!m->result[0] || is_missing(name) != m->result[1]))
+                fail("%s: made, and taken away or not", name);
+        }
+        if (pid && !is_missing(name))
+            fail("%s has come back", name);
     }
     if (!pid)
         _exit(0);
