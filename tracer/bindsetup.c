@@ -194,14 +194,13 @@ static int make_dirs(struct settling *w, const char *dir)
     return walk_to(w, dir);
 }
 
-/* The lowers' directories at w->place, which the shim must not take for the union's. */
-static int add_parents(struct settling *w)
+/* The lowers' directories of this name, which the shim must not take for the union's. */
+static int add_parents(struct session *s, const char *rel)
 {
-    struct session *s = w->s;
     char path[2 * PATH_MAX];
     struct stat st;
     for (unsigned i = 1; i < s->nlayers; i++) {
-        snprintf(path, sizeof(path), "%s/%s", session_layer_path(s, i), w->place.node.path);
+        snprintf(path, sizeof(path), "%s/%s", session_layer_path(s, i), rel);
         if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || bind_is_parent(s, st.st_dev, st.st_ino))
             continue;
         if (s->nbind_parents == BIND_PARENTS)
@@ -254,7 +253,7 @@ static int settle(struct settling *w, struct session_bind *b)
         if (lstat(real, &st) < 0)
             return refuse(b, path, "nothing is there in the bind around it; make it first");
     }
-    if (w->place.in_union && add_parents(w))
+    if (w->place.in_union && add_parents(s, w->place.node.path))
         return refuse(b, path, "too many layers have its directory; use fewer binds");
     u32 off = session_add_text(s, path);
     if (!off)
@@ -270,12 +269,34 @@ static int by_depth(const void *a, const void *b)
     return (x->guest_len > y->guest_len) - (x->guest_len < y->guest_len);
 }
 
+/* The root's defaults alone, where /etc is plainly a directory: not worth setting up the engine. */
+static bool settled_already(struct session *s)
+{
+    char path[PATH_MAX + 16];
+    struct stat st;
+    for (u32 i = 0; i < s->nbinds; i++) {
+        if (!s->bind[i].optional)
+            return false;
+    }
+    for (unsigned i = 0; i < s->nlayers; i++) {
+        if (!s->layer[i].in_use)
+            continue;
+        snprintf(path, sizeof(path), "%s/etc", session_layer_path(s, i));
+        if (lstat(path, &st) == 0)
+            return S_ISDIR(st.st_mode) && add_parents(s, "etc") == 0;
+        snprintf(path, sizeof(path), "%s/" WH_PREFIX "etc", session_layer_path(s, i));
+        if (errno != ENOENT || lstat(path, &st) == 0)
+            return false;
+    }
+    return false;
+}
+
 int binds_settle(struct session *s)
 {
     static struct settling w;
     int bad_layer, r = 0;
     u32 n = s->nbinds;
-    if (!n)
+    if (!n || settled_already(s))
         return 0;
     struct overlay *o = sys_map(sizeof(*o));
     int err = o ? overlay_init(o, s, &bad_layer) : -ENOMEM;
