@@ -149,7 +149,7 @@ static void tell_apart(char *address, size_t cap, const char *said)
  * to answer) where that can be. */
 static int bind_real(struct task *t, struct call *c, int sock, const char *real)
 {
-    char dir[PATH_MAX], address[SOCKNAME_MAX + 1];
+    char dir[PLACE_PATH_MAX], address[SOCKNAME_MAX + 1];
     size_t n = strlen(real);
     const char *name = path_last(real, n);
     memcpy(dir, real, n + 1);
@@ -205,7 +205,7 @@ static int bind_path(struct task *t, struct call *c, int sock)
     err = fs->ops.create_begin(fs, c->who, &p->node, false, &c->pending, c->real, sizeof(c->real));
     if (err)
         return taken(err);
-    int r = bind_real(t, c, sock, c->real);
+    int r = c->real[0] ? bind_real(t, c, sock, c->real) : -ENAMETOOLONG;
     err = fs->ops.create_end(fs, c->who, &c->pending, r);
     return taken(r ? r : err);
 }
@@ -234,7 +234,7 @@ static void do_bind(struct task *t, struct call *c)
 /* Is the way to the socket, which the program may use in the union, closed to it in the layer? */
 static bool way_closed(struct task *t, struct call *c, const char *real)
 {
-    char dir[PATH_MAX];
+    char dir[PLACE_PATH_MAX];
     size_t n = strlen(real);
     if (!call_may_be_closed(c))
         return false;

@@ -51,6 +51,7 @@ struct call {
     bool give_cloexec;
     bool open_here; /* the rewritten call is an open that the backend may do itself */
     u64 open_flags;
+    bool far;    /* the real path is too long to be said: it is opened by its directory */
     bool closed; /* the program may be refused on the way to what the view allows it */
     u8 attempts; /* restarts so far of this very call (kept by the backend) */
 
@@ -61,7 +62,7 @@ struct call {
     struct open_how how; /* storage for a rewritten openat2 */
     char said[PATH_MAX]; /* the first path as said, read once */
     char said2[PATH_MAX];
-    char base[VPATH_MAX];
+    char base[PLACE_PATH_MAX];
     char real[PATH_MAX]; /* the real path, where the call was rewritten */
     struct place place;  /* what the first path named */
     struct place place2; /* and the second */

@@ -74,6 +74,8 @@ void call_getcwd(struct call *c)
         err = -ENOENT;
     if (!err)
         c->place.len = walk_in_root(c->view, c->place.path, c->place.len);
+    if (!err && c->place.len + 1 > PATH_MAX)
+        err = -ENAMETOOLONG;
     if (!err && c->place.len + 1 > c->arg[1])
         err = -ERANGE;
     if (!err)

@@ -70,7 +70,7 @@ void call_symlink(struct call *c)
 /* May names of the host's directory be changed in which this place is one? 0 or -EACCES. */
 static int may_change_outside(struct call *c, const struct place *p)
 {
-    char dir[VPATH_MAX];
+    char dir[PLACE_PATH_MAX];
     memcpy(dir, p->path, p->len + 1);
     path_pop(dir, p->len);
     c->who->ops.assume(c->who);
@@ -209,7 +209,7 @@ static bool is_dir_outside(const struct place *p)
 /* Why the directory of a name outside cannot be reached; 0 where it can. */
 static int outside_error(const struct place *p)
 {
-    char dir[VPATH_MAX];
+    char dir[PLACE_PATH_MAX];
     struct stat st;
     if (p->host_error || p->exists)
         return p->host_error;

@@ -92,7 +92,8 @@ static void open_new(struct call *c, u64 flags, bool tmpfile)
         call_done(c, err);
         return;
     }
-    open_real(c, c->real, flags, true);
+    c->far = !c->real[0];
+    open_real(c, c->real, flags, !c->far);
     c->closed = call_may_be_closed(c);
     c->settle = true;
 }
@@ -170,10 +171,14 @@ static void open_existing(struct call *c, u64 flags)
         return;
     }
     long n = fs->ops.locate(fs, node, c->real, sizeof(c->real));
-    if (n < 0) {
+    if (n == -ENAMETOOLONG)
+        c->far = true;
+    else if (n < 0) {
         call_done(c, n);
         return;
     }
+    if (c->far)
+        c->real[0] = '\0';
     if (!S_ISDIR(node->st.st_mode) && node->top != 0)
         fs->ops.opened(fs, &node->st);
     /* A path that is its own real path needs no other word: mountpoint and lower are the same. But
@@ -184,9 +189,9 @@ static void open_existing(struct call *c, u64 flags)
         return;
     }
     open_real(c, c->real, flags & ~(u64)O_CREAT,
-              (regular || S_ISDIR(node->st.st_mode)) && !(flags & O_PATH));
+              (regular || S_ISDIR(node->st.st_mode)) && !(flags & O_PATH) && !c->far);
     c->closed = call_may_be_closed(c);
-    c->settle = c->closed || node->top == 0;
+    c->settle = c->closed || c->far || node->top == 0;
 }
 
 /* What is there in a bind is opened where it lies; the backend may do it. */
@@ -370,6 +375,8 @@ void call_openat2(struct call *c)
  * name. */
 static int real_dir(struct call *c, const char **name)
 {
+    if (c->far)
+        return -ENAMETOOLONG;
     struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
                            .resolve = RESOLVE_NO_SYMLINKS};
     size_t len = str_len(c->real);
@@ -429,13 +436,15 @@ static int open_for(struct call *c, u64 flags, u64 mode)
         if (S_ISSOCK(kind))
             return -ENXIO;
         if (S_ISCHR(kind) || S_ISBLK(kind) || (S_ISFIFO(kind) && !(flags & O_NONBLOCK)))
-            return -EACCES; /* opening it may wait, and more */
+            return c->far ? -ENAMETOOLONG : -EACCES; /* opening it may wait, and more */
     }
     if ((flags & O_NOATIME) && !c->pending.active && access_owner(c->who, &node->st))
         return -EPERM;
     int at = make ? real_dir(c, &name) : node->fs->ops.grab(node->fs, node);
-    if (make && at == -EACCES && !c->pending.staged)
+    if (make && !c->pending.staged && (at == -EACCES || c->far)) {
         at = closed_dir(c);
+        name = path_last(node->path, node->len);
+    }
     if (at < 0 || (flags & O_PATH && flags & O_NOFOLLOW))
         return at;
     if (flags & O_PATH) { /* with the flags that it asked for */
@@ -490,7 +499,8 @@ void call_open_settle(struct call *c, long result)
     } else if (c->row->flags >= 0) {
         flags = (u32)c->arg[c->row->flags];
     }
-    if (result == -EACCES && c->closed) {
+    /* By no name at all the program's own call found nothing. */
+    if ((c->far && result == -ENOENT) || (result == -EACCES && c->closed)) {
         c->give_fd = open_for(c, flags, mode);
         c->give_cloexec = flags & O_CLOEXEC;
         c->result = result = c->give_fd < 0 ? c->give_fd : 0;

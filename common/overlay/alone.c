@@ -6,15 +6,15 @@
 #include "base/str.h"
 #include "vfs/access.h"
 
-/* The real path of a name whose directory the upper has. */
+/* The real path of a name whose directory the upper has; one that is too long is not ours. */
 static int upper_path(struct overlay *o, const struct vnode *node, char *real, size_t cap)
 {
     long n = str_copy(real, cap, session_layer_path(o->s, 0));
-    if (n < 0 || (size_t)n + 1 + node->len >= cap)
-        return -ENAMETOOLONG;
+    if (n < 0 || (size_t)n + 1 + node->len >= min_size(cap, PATH_MAX))
+        o->unable();
     real[n++] = '/';
     str_copy(real + n, cap - (size_t)n, node->path);
-    return (size_t)n + node->len < PATH_MAX ? 0 : -ENAMETOOLONG;
+    return 0;
 }
 
 /* May the absent name be made? Rights are the kernel's to judge, on the directory of the upper:
@@ -74,6 +74,8 @@ static int plan_name(struct overlay *o, const struct vnode *node, struct plan_na
     int r = overlay_name(o, 0, at->dir, text);
     if (r == 0)
         str_copy(at->dir, sizeof(at->dir), text);
+    if (r == -ENAMETOOLONG)
+        o->unable();
     return r;
 }
 

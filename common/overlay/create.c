@@ -212,6 +212,13 @@ static int real_path(char *real, size_t cap, const char *base, const char *middl
     return n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
+/* Where it lies in the upper; "" where that path is longer than the kernel takes one. */
+static void upper_path(struct overlay *o, const struct vnode *node, char *real, size_t cap)
+{
+    if (real_path(real, cap, session_layer_path(o->s, 0), node->path, NULL))
+        real[0] = '\0';
+}
+
 static int begin_tmpfile(struct overlay *o, struct caller *who, struct vnode *dir,
                          struct vfs_pending *pending, char *real, size_t cap)
 {
@@ -228,9 +235,9 @@ static int begin_tmpfile(struct overlay *o, struct caller *who, struct vnode *di
     if (fd < 0)
         return fd;
     sys_close(fd);
-    r = real_path(real, cap, session_layer_path(o->s, 0), dir->path, NULL);
-    pending->active = r == 0;
-    return r;
+    upper_path(o, dir, real, cap);
+    pending->active = true;
+    return 0;
 }
 
 /* Decides where the program shall make it: at its place, or in a nursery where a whiteout is an
@@ -245,8 +252,10 @@ static int begin_at(struct overlay *o, const struct vnode *node, struct spot *sp
         return r;
     pending->whiteout = way.prefix;
     pending->staged = way.object;
-    if (!way.object)
-        return real_path(real, cap, session_layer_path(o->s, 0), node->path, NULL);
+    if (!way.object) {
+        upper_path(o, node, real, cap);
+        return 0;
+    }
     pending->ticket = overlay_ticket_take(o, node->path, node->len);
     if (!pending->ticket)
         return -EAGAIN;

@@ -15,8 +15,10 @@
 #include "base/base.h"
 #include "vfs/caller.h"
 
-#define VPATH_MAX    PATH_MAX
-#define VNODE_ABSENT 0xff
+#define VPATH_MAX PATH_MAX
+/* Of an absolute virtual path: one as long as the kernel takes may be said from the mountpoint. */
+#define PLACE_PATH_MAX (VPATH_MAX + 256)
+#define VNODE_ABSENT   0xff
 
 /* One bit per layer; bit 0 is the upper. */
 typedef unsigned __int128 layer_set;
@@ -161,8 +163,8 @@ struct vfs_ops {
                   unsigned flags);
     /* A creation that the program executes. `node` is absent (a regular file or socket will be
      * made at it), or a directory with tmpfile set. Judges permission, copies parents up, and
-     * gives the absolute real path to create at. -EAGAIN: somebody else's creation of that name
-     * is under way; try again when one has finished. */
+     * gives the absolute real path to create at ("": longer than one may be). -EAGAIN: somebody
+     * else's creation of that name is under way; try again when one has finished. */
     int (*create_begin)(struct vfs *fs, struct caller *who, struct vnode *node, bool tmpfile,
                         struct vfs_pending *pending, char *real, size_t cap);
     /* `result` is what the program's call gave. -EEXIST: the name was taken meanwhile. */

@@ -22,7 +22,7 @@ struct steps {
     bool own;         /* who walks has a say in where it leads */
     bool trailing;    /* it belongs to the text of a link that the path ended in */
     char *rest;       /* in todo */
-    char todo[2 * PATH_MAX];
+    char todo[PATH_MAX + PLACE_PATH_MAX];
 };
 
 /* Stands in a bind, where the kernel needs other words than the program's. What is hidden is not

@@ -72,8 +72,8 @@ struct place {
                             bind is read-only, else -1 */
     int fd_layer;        /* walk_fd: the layer that the descriptor itself is open on, else -1 */
     size_t len;
-    char path[VPATH_MAX]; /* canonical virtual path, absolute; in a bind the real one */
-    struct vnode node;    /* where in_union */
+    char path[PLACE_PATH_MAX]; /* canonical virtual path, absolute; in a bind the real one */
+    struct vnode node;         /* where in_union */
 };
 
 /* Resolves `path` said by `who`, relative ones from the canonical virtual directory `base`.

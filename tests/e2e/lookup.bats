@@ -183,6 +183,35 @@ EOT
     rmdir /m-of-fuss 2>/dev/null || true
 }
 
+@test "a path as long as the kernel takes one, said from the mountpoint, is a name like any" {
+    sub=$(printf 'd%.0s' $(seq 127)) last=$(printf 'l%.0s' $(seq 126))
+    deep=$(for i in $(seq 31); do printf '%s/' "$sub"; done)
+    (
+        cd "$L1"
+        for i in $(seq 31); do mkdir "$sub" && cd "$sub"; done
+        printf low >f
+    )
+    ops <<EOT
+put $deep$last text = ok
+cat $deep$last = text
+chmod $deep$last 0600 = ok
+rename $deep$last a = ok
+rename a $deep$last = ok
+open $deep$last rw,creat,excl = EEXIST
+open $deep$last w,append = ok
+open $deep r,dir = ok
+unlink $deep$last = ok
+open $deep$last rw,creat,excl 0644 = ok
+open $deep rw,tmpfile 0600 = ok
+mkdir $deep$last 0755 = EEXIST
+cat ${deep}f = low
+put ${deep}f new = ok
+cat ${deep}f = new
+stat $deep${last}x = ENOENT
+stat $deep${last}xx = ENAMETOOLONG
+EOT
+}
+
 @test "edits of a lower from outside are seen at once" {
     run_later() { sh_in 'while [ ! -e "$T/home/go" ]; do sleep 0.05; done; cat c; ls d'; }
     seal_lowers

@@ -9,7 +9,7 @@
 #include "vfs/passthrough.h"
 #include "vfs/walk.h"
 
-#define TEXT 4096
+#define TEXT PLACE_PATH_MAX
 
 struct question {
     char base[TEXT], path[2 * TEXT];
