@@ -41,7 +41,7 @@ kept
 more"
     is "$(cat "$U/srv/f")" new
     is "$(find "$T/home/cache/fuss/images" -mindepth 1 -maxdepth 1 | wc -l)" 2
-    is "$(box --env=FOO=mine -w /etc -- 'echo $FOO $X; ls; echo $0')" $'mine 1\ngroup\npasswd\n/bin/sh'
+    is "$(box --no-default-binds --env=FOO=mine -w /etc -- 'echo $FOO $X; ls; echo $0')" $'mine 1\ngroup\npasswd\n/bin/sh'
     is "$(box --entrypoint=/bin/env --clear-env -- | sort)" "FOO=a=b
 HOME=$([ "$E2E_USER" = root ] && echo /root || echo /)
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
