@@ -139,7 +139,9 @@ static void test_images_of_the_system(void **state)
     for (int up = 0; up < 2; up++)
         *strrchr(self, '/') = '\0';
     snprintf(path, sizeof(path), "%s/fuss", self);
-    compare(path, 100, 1);
+    /* In an image with a fixed place any four bytes may be an address, and in one of this size,
+     * which changes with each build, some are a site's: such a site is left alone. */
+    compare(path, 100, 8);
     snprintf(path, sizeof(path), "%s/tests/go/goprobe", self);
     compare(path, 3, 0);
 }
