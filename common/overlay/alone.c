@@ -154,10 +154,12 @@ static bool plan_mark(struct overlay *o, const struct vnode *node, struct plan *
            name_in_work(node->path, MARK_NAME, plan->mark, sizeof(plan->mark)) == 0;
 }
 
-static bool plan_temp(struct caller *who, const struct vnode *node, struct plan *plan)
+/* A name of its own for each plan: one that was left behind by who was killed stands in nobody's
+ * way. */
+static bool plan_temp(struct overlay *o, const struct vnode *node, struct plan *plan)
 {
     char name[32] = "p";
-    str_from_u64(name + 1, (u64)who->tid);
+    str_from_u64(name + 1, __atomic_add_fetch(&o->notes->temps, 1, __ATOMIC_RELAXED));
     return name_in_work(node->path, name, plan->temp, sizeof(plan->temp)) == 0;
 }
 
@@ -177,7 +179,7 @@ static void plan_open(struct overlay *o, struct caller *who, const struct vnode 
     if (!plan)
         return;
     if (plan_name(o, node, &plan->at[0]) < 0 || !plan_mark(o, node, plan) ||
-        !plan_temp(who, node, plan) || hands_down(o, &plan->at[0], node))
+        !plan_temp(o, node, plan) || hands_down(o, &plan->at[0], node))
         o->unable();
     plan->kind = PLAN_OPEN;
 }
@@ -220,7 +222,7 @@ int overlay_plan_unlink(struct vfs *fs, struct caller *who, struct vnode *node)
         return 0;
     }
     if (!plan_mark(o, node, plan) || (prefix && str_len(plan->at[0].name) > WH_NAME_MAX) ||
-        (upper && !plan_temp(who, node, plan)))
+        (upper && !plan_temp(o, node, plan)))
         o->unable();
     plan->kind = upper ? PLAN_COVER : PLAN_WHITEOUT;
     return 0;

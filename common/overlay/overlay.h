@@ -91,6 +91,7 @@ struct overlay_notes {
     u64 opened[COPIED_BITS / 64]; /* by hash: lower files that were opened for reading */
     bool raw_dirs;                /* a layer's directory was opened by its own path */
     u64 renamed; /* moves before a program takes a name of a file of the upper away by itself */
+    u64 temps;   /* names that programs have had in work */
 } __attribute__((aligned(4096)));
 
 /* What every process of the session may know of the layers; lies in memory that they share, with
@@ -258,7 +259,7 @@ void overlay_note_dir(struct overlay *o, const struct vnode *dir, u64 changes, u
 bool overlay_lower_has(struct overlay *o, const struct vnode *node);
 /* reach.c: whoever only reads has an ordinary user's directories judged by the kernel, on the way
  * that the real path takes: where that is a lower's, the parts in the upper, the first `len` bytes
- * of the path, may be closed all the same. */
+ * of the path, may be closed all the same. For others nothing is asked. */
 void overlay_search_upper(struct overlay *o, const struct vnode *out, size_t len);
 /* The topmost lower part of a merged directory or 0 where there is none. */
 unsigned overlay_top_lower(struct overlay *o, const struct vnode *node);
