@@ -14,8 +14,8 @@
 #include "tracer/wait.h"
 #include "base/sys.h"
 #include "vfs/ways.h"
-#include <signal.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -95,11 +95,11 @@ const char *place_words(struct place *p);
  * pass: by ids or capabilities of its own, or because one was closed behind its working directory.
  */
 bool call_may_be_closed(struct call *c);
-/* Words for a place outside that mean what was judged, whatever another thread writes over the
- * program's own: its canonical path, or what was said where the kernel has to tell an error. */
 /* Does a read-only bind refuse what would change the object at c->place, or make it? What is no
  * file or directory is not the filesystem's. */
 bool call_bind_guards(struct call *c, bool creates);
+/* Words for a place outside that mean what was judged, whatever another thread writes over the
+ * program's own: its canonical path, or what was said where the kernel has to tell an error. */
 const char *call_fixed_words(struct place *p, const char *said);
 /* The standard answer for a first path outside the union: EROFS where a layer's own path would be
  * changed, the canonical path where the walk went through the union, else pass. */

@@ -12,8 +12,7 @@
 #define YOUNG      2                   /* seconds */
 #define SPAN_MAX   (16 * STEADY_TICKS) /* half a second */
 #define LISTED_MAX 4 /* buffers of a directory that are looked through for markers */
-
-#define PLACES 4 /* that an entry may have */
+#define PLACES     4 /* that an entry may have */
 
 /* Threads of a program share the table: an entry of two halves is none. */
 static u64 check_of(const struct known_dir *k)

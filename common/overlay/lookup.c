@@ -159,8 +159,7 @@ static enum index_state known_in_upper(struct overlay *o, const char *path, size
 static void skips_upper(struct overlay *o, const struct vnode *out)
 {
     size_t len = (size_t)(path_last(out->path, out->len) - out->path);
-    if (o->only_reads && o->s->uid != 0)
-        overlay_search_upper(o, out, len ? len - 1 : 0);
+    overlay_search_upper(o, out, len ? len - 1 : 0);
 }
 
 /* Asks the lowers of `left`, topmost first. */
@@ -237,7 +236,8 @@ static int look_once(struct overlay *o, struct vnode *out, struct wanted *w,
 #define LOOKS 8
 
 /* The same, until it has held still: the upper is asked for a name and then for its marker, and
- * whoever makes a file in a marker's place has it named before the marker goes. */
+ * whoever makes a file in a marker's place has it named before the marker goes. A whiteout that is
+ * an object of the name itself is asked for once. */
 static int look_in_layers(struct overlay *o, struct vnode *out, bool safe, layer_set marked,
                           const struct known_dir *known, u64 changes)
 {
@@ -249,7 +249,8 @@ static int look_in_layers(struct overlay *o, struct vnode *out, bool safe, layer
     path_pop(dir, out->len);
     for (unsigned i = 0;; i++) {
         int r = look_once(o, out, &w, known, changes, &before);
-        if (r < 0 || i == LOOKS || !before || !vnode_exists(out) || out->top == 0)
+        if (r < 0 || i == LOOKS || !before || !vnode_exists(out) || out->top == 0 ||
+            o->s->style != STYLE_FILEPREFIX)
             return r;
         index_look(o->index, index_hash(o->index, out->path, out->len), &now);
         if (now == before)
@@ -302,7 +303,7 @@ static int descend_known(struct overlay *o, struct vnode *out, u64 changes)
         make_absent(out);
         return 0;
     }
-    if (o->only_reads && o->s->uid != 0 && (out->dir_layers & layer_bit(0)))
+    if (out->dir_layers & layer_bit(0))
         overlay_search_upper(o, out, dir ? dir - 1 : 0);
     return look_in_layers(o, out, false, known_set(k.marked), &k, changes);
 }
@@ -316,7 +317,7 @@ static size_t begin_known(struct overlay *o, struct vnode *out, size_t len, u64 
         len = (size_t)(path_last(out->path, len) - out->path);
         if (len == 0 || !overlay_known(o, out->path, --len, changes, &k))
             continue;
-        if (o->only_reads && o->s->uid != 0 && (known_set(k.layers) & layer_bit(0)))
+        if (known_set(k.layers) & layer_bit(0))
             overlay_search_upper(o, out, len);
         out->layers = known_set(k.layers);
         out->marked = known_set(k.marked);
@@ -385,8 +386,7 @@ static layer_set known_parents(struct overlay *o, const struct vnode *out)
             return 0;
         case INDEX_ABSENT:
             layers &= ~layer_bit(0);
-            if (o->only_reads && o->s->uid != 0)
-                overlay_search_upper(o, out, from ? from - 1 : 0);
+            overlay_search_upper(o, out, from ? from - 1 : 0);
             break;
         case INDEX_OPAQUE:
             layers &= layer_bit(0);

@@ -312,6 +312,8 @@ void overlay_search_upper(struct overlay *o, const struct vnode *out, size_t len
     char dir[VPATH_MAX + 2], text[PATH_MAX];
     const char *path;
     struct stat st;
+    if (!o->only_reads || o->s->uid == 0)
+        return;
     memcpy(dir, out->path, len);
     str_copy(dir + len, sizeof(dir) - len, len ? "/." : ".");
     int at = overlay_at(o, 0, dir, text, &path);
