@@ -53,8 +53,10 @@ struct session {
     bool no_host_names;      /* with mountpoint "/": not even /proc, /sys and /dev are the host's */
     bool holds_lower; /* the program begins with a descriptor that is open for writing on a lower */
     u32 uid, gid;     /* whom the session's own layer work belongs to */
-    u32 nlayers;      /* 1 + number of lowers */
-    u32 mount;        /* offset of the canonical absolute virtual mountpoint */
+    bool fake;        /* that user is shown to the programs as another (overlay/faked.c) */
+    u32 fake_uid, fake_gid;
+    u32 nlayers; /* 1 + number of lowers */
+    u32 mount;   /* offset of the canonical absolute virtual mountpoint */
     u32 mount_len;
     u32 work; /* offset of the canonical path of the private work directory; 0 = none */
     u32 nmasks;
@@ -81,6 +83,27 @@ static inline const char *session_mount(const struct session *s)
 static inline const char *session_layer_path(const struct session *s, unsigned layer)
 {
     return s->text + s->layer[layer].path;
+}
+
+/* Ids of the host as the programs are to see them: in st, and back again. */
+static inline void session_show_ids(const struct session *s, struct stat *st)
+{
+    if (s->fake && st->st_uid == s->uid)
+        st->st_uid = s->fake_uid;
+    if (s->fake && st->st_gid == s->gid)
+        st->st_gid = s->fake_gid;
+}
+static inline u32 session_shown_uid(const struct session *s, const struct stat *st)
+{
+    return s->fake && st->st_uid == s->uid ? s->fake_uid : st->st_uid;
+}
+static inline u32 session_real_uid(const struct session *s, u32 uid)
+{
+    return s->fake && uid == s->fake_uid ? s->uid : uid;
+}
+static inline u32 session_real_gid(const struct session *s, u32 gid)
+{
+    return s->fake && gid == s->fake_gid ? s->gid : gid;
 }
 
 /* Starts an empty session record; what it says of the host is asked of the host. */

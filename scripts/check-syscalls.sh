@@ -33,7 +33,7 @@ rows() {
 
 # Names of the calls that stop only for some arguments.
 conditions() {
-    sed -nE 's/^(SET|EQUAL)\((\w+),.*/\2/p' "$CALL/filter.def" | sort -u
+    sed -nE 's/^(SET|EQUAL|FAKED)\((\w+),.*/\2/p' "$CALL/filter.def" | sort -u
 }
 
 # headers COMPILER: "number name" as that compiler's kernel headers have it. The second run of the
@@ -123,6 +123,7 @@ TEXT
             if (f[4] != "NONE") want = want ", " tolower(f[4])
             if (want == "none") want = "-"
             when = f[5] ~ /SYS_ARG_FILTER/ ? "some arguments" : "always"
+            if (f[5] ~ /SYS_FAKED/) when = "with fake ids" (when == "always" ? "" : ", " when)
             if (f[2] == "ENOSYS") when = "never runs"
             printf "| %s | %s | %s | %s | %s | %s |\n", f[1], f[1] in x86 ? x86[f[1]] : "-",
                 f[1] in arm ? arm[f[1]] : "-", f[2], want, when

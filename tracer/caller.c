@@ -1,5 +1,6 @@
 /* caller_ops of a traced task. */
 #include "tracer/creds.h"
+#include "tracer/fakeids.h"
 #include "tracer/remote.h"
 #include "tracer/supervise.h"
 #include <string.h>
@@ -125,7 +126,8 @@ static long caller_exe(struct caller *who, int pid, char *buf, size_t cap)
 
 static const struct cred *caller_cred(struct caller *who)
 {
-    return creds_of(task_of(who));
+    struct task *t = task_of(who);
+    return t->fake ? fakeids_cred(t) : creds_of(t);
 }
 
 static void caller_assume(struct caller *who)

@@ -25,7 +25,7 @@ struct found_status {
 /* Reads one; where t is given, dir being its directory, its credentials too. False: it is gone. */
 bool creds_status(int dir, const char *name, struct found_status *st, struct task *t);
 
-/* CALL_CREDS CALL_CLONE CALL_PTRACE CALL_PRCTL. */
+/* CALL_IDS CALL_CREDS CALL_CLONE CALL_PTRACE CALL_PRCTL. */
 void creds_dispatch(struct task *t, struct call *c);
 void creds_settle(struct task *t, struct call *c, long result);
 

@@ -6,6 +6,7 @@
 #include "tracer/elf.h"
 #include "tracer/exec.h"
 #include "tracer/execargs.h"
+#include "tracer/fakeids.h"
 #include "tracer/inject.h"
 #include "tracer/remote.h"
 #include "tracer/script.h"
@@ -285,6 +286,18 @@ static int read_now(struct execution *x, char head[SCRIPT_HEAD], ssize_t *n, str
     return err;
 }
 
+/* Whom a set-id program makes of a task with fake ids. */
+static void execute_faked(struct execution *x)
+{
+    struct place *p = x->place;
+    struct stat st = x->st;
+    if (p->in_union && p->exists)
+        p->node.fs->ops.getattr(p->node.fs, &p->node, &st);
+    else
+        st.st_mode &= ~(mode_t)(S_ISUID | S_ISGID);
+    fakeids_execute(x->task, &st);
+}
+
 /* Follows scripts and loaders to the file that the kernel shall run: 0 with real, args and touched
  * complete, or -errno. */
 static int unfold(struct execution *x)
@@ -312,6 +325,8 @@ static int unfold(struct execution *x)
                 return err;
             continue;
         }
+        if (x->task->fake)
+            execute_faked(x);
         x->task->program = shim_program(&x->st);
         x->task->plain_program = !(x->st.st_mode & (S_ISUID | S_ISGID));
         if (elf.kind == ELF_32) {

@@ -13,12 +13,17 @@
 #include <unistd.h>
 
 u64 filter_cookie = 0x9d3ac7f1e64b581f;
-static bool gate_open;
+static bool gate_open, fake_ids;
 
 void filter_open_gate(u64 cookie)
 {
     filter_cookie = cookie;
     gate_open = true;
+}
+
+void filter_fake_ids(bool fake)
+{
+    fake_ids = fake;
 }
 
 /* libseccomp's context is the filter. */
@@ -40,15 +45,18 @@ static bool may_filter_without_nnp(void)
 static const struct {
     char name[SYS_NAME_MAX];
     unsigned arg;
-    bool nonzero;
+    bool nonzero, faked;
     uint64_t mask, value;
 } conditions[] = {
 #define SET(name_, arg_) {.name = #name_, .arg = (arg_), .nonzero = true},
 #define EQUAL(name_, arg_, mask_, value_)                                                          \
     {.name = #name_, .arg = (arg_), .mask = (mask_), .value = (value_)},
+#define FAKED(name_, arg_, mask_, value_)                                                          \
+    {.name = #name_, .arg = (arg_), .faked = true, .mask = (mask_), .value = (value_)},
 #include "call/filter.def"
 #undef SET
 #undef EQUAL
+#undef FAKED
 };
 
 #define N_CONDITIONS (sizeof(conditions) / sizeof(conditions[0]))
@@ -64,7 +72,7 @@ static int add_conditional(scmp_filter_ctx ctx, const struct sysrow *row, enum f
     int err = -EINVAL;
     for (size_t i = 0; i < N_CONDITIONS; i++) {
         struct scmp_arg_cmp cmp;
-        if (strcmp(conditions[i].name, row->name) != 0)
+        if (strcmp(conditions[i].name, row->name) != 0 || (conditions[i].faked && !fake_ids))
             continue;
         if (conditions[i].nonzero)
             cmp = SCMP_CMP(conditions[i].arg, SCMP_CMP_NE, 0);
@@ -143,7 +151,7 @@ static int add_rules(scmp_filter_ctx ctx, enum filter_way way)
     int err = 0;
     for (int nr = 0; nr < NUMBERS_DENIED && !err; nr++) {
         const struct sysrow *row = systab_row(nr);
-        if (systab_passes(nr))
+        if (systab_passes(nr) || (row && (row->traits & SYS_FAKED) && !fake_ids))
             continue;
         if (!row || row->handler == CALL_ENOSYS)
             err = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), nr, 0);
@@ -247,9 +255,10 @@ static void ready_program(enum filter_way way, struct sock_filter program[BPF_MA
                           size_t *len)
 {
     const struct sock_filter *from = filter_ready.program;
-    if (way == FILTER_NOTIFY)
-        from += filter_ready.len[FILTER_TRACE];
-    *len = filter_ready.len[way];
+    unsigned which = filter_place(way, fake_ids);
+    for (unsigned i = 0; i < which; i++)
+        from += filter_ready.len[i];
+    *len = filter_ready.len[which];
     memcpy(program, from, *len * sizeof(*from));
     if (way == FILTER_NOTIFY)
         put_cookie(program, *len);

@@ -29,6 +29,9 @@ bool filter_is_marked(const struct sysrow *row, const u64 arg[6]);
 /* Marks the arguments; which of them it was. */
 unsigned filter_mark(const struct sysrow *row, u64 arg[6]);
 
+/* Filters built or loaded from now on trap what only sessions with fake ids need. */
+void filter_fake_ids(bool fake);
+
 /* Builds the filter: calls of the table stop the program, calls that need nothing pass, everything
  * else (unknown numbers, io_uring, x32, int 0x80) gets ENOSYS. Negative errno in *err and NULL on
  * failure. Built before fork, so that the child only loads it. */
@@ -38,11 +41,16 @@ int filter_program(struct filter *f, enum filter_way way, struct sock_filter pro
                    size_t *len);
 
 /* The same, made when fuss was built (tracer/generate): one behind the other, in the order of
- * enum filter_way; FILTER_COOKIE stands for the session's in the second. A fuss that is built for
- * another machine has none. */
+ * filter_place(); FILTER_COOKIE stands for the session's in those that notify. A fuss that is built
+ * for another machine has none. */
 #define FILTER_COOKIE 0x2d6b17c95ae0834cu
+#define FILTERS_READY 4
+static inline unsigned filter_place(enum filter_way way, bool fake)
+{
+    return 2 * fake + (way == FILTER_NOTIFY);
+}
 struct filter_ready {
-    u32 len[2];
+    u32 len[FILTERS_READY];
     struct sock_filter program[];
 };
 bool filter_is_ready(enum filter_way way);

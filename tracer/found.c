@@ -54,7 +54,7 @@ static bool may_attach_later(void)
 
 void found_init(void)
 {
-    lazy = notify_fd() >= 0 && !sup.kill_leftovers && may_attach_later();
+    lazy = notify_fd() >= 0 && !sup.kill_leftovers && !sup.session->fake && may_attach_later();
 }
 
 long found_options(const struct task *t)

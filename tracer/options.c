@@ -2,6 +2,7 @@
 #include "tracer/config.h"
 #include "tracer/container.h"
 #include "tracer/log.h"
+#include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,6 +46,10 @@ static const char help[] =
     "  -w, --cwd=DIR             begin in DIR, as the union shows it\n"
     "  --env=NAME=VALUE          set NAME for the command (may be said again)\n"
     "  --clear-env               the command gets nothing of the environment but --env\n"
+    "  -0, --fake-root           the command believes to be root: what it does to owners, modes "
+    "and\n"
+    "                            devices is written down, and shown so (root: is root anyway)\n"
+    "  -i, --fake-id=UID[:GID]   the same with other ids (root: the command gets them)\n"
     "  --no-guard                let the program write to the layers by their own paths\n"
     "  --kill-leftovers          end background processes when the command ends\n"
     "  --log-file=FILE           append the log to FILE instead of standard error\n"
@@ -199,6 +204,33 @@ static void add_hidden(struct options *o, const char *path)
     o->bind[o->nbinds++] = (struct bind_option){.host = path, .hidden = true};
 }
 
+void options_be(struct options *o, uid_t uid, gid_t gid)
+{
+    bool root = geteuid() == 0;
+    o->fake = !root;
+    o->run_as = root && (uid != 0 || gid != getegid());
+    o->fake_uid = o->run_uid = uid;
+    o->fake_gid = o->run_gid = gid;
+}
+
+static void be_id(struct options *o, const char *word)
+{
+    char *end;
+    unsigned long uid, gid;
+    errno = 0;
+    uid = gid = strtoul(word, &end, 10);
+    bool right = word[0] >= '0' && word[0] <= '9';
+    if (right && *end == ':') {
+        word = end + 1;
+        gid = strtoul(word, &end, 10);
+        right = word[0] >= '0' && word[0] <= '9';
+    }
+    if (!right || *end || errno || uid >= UINT32_MAX || gid >= UINT32_MAX)
+        die(EXIT_USAGE, "--fake-id: not numbers of a user and a group: '%s'; write UID or UID:GID",
+            optarg);
+    options_be(o, (uid_t)uid, (gid_t)gid);
+}
+
 static void set_directory(struct options *o, const char *dir)
 {
     if (!dir[0])
@@ -250,6 +282,8 @@ static const struct option flags[] = {
     {"clear-env", no_argument, NULL, F_CLEAR_ENV},
     {"image", required_argument, NULL, F_IMAGE},
     {"entrypoint", required_argument, NULL, F_ENTRYPOINT},
+    {"fake-root", no_argument, NULL, '0'},
+    {"fake-id", required_argument, NULL, 'i'},
     {"help", no_argument, NULL, F_HELP},
     {"version", no_argument, NULL, F_VERSION},
     {NULL, 0, NULL, 0},
@@ -312,6 +346,12 @@ static void take(struct options *o, int flag, const char *said)
         break;
     case 'w':
         set_directory(o, optarg);
+        break;
+    case '0':
+        options_be(o, 0, 0);
+        break;
+    case 'i':
+        be_id(o, optarg);
         break;
     case F_ENV:
         add_env(o, optarg);
@@ -379,7 +419,7 @@ void options_read(struct options *o, int argc, char **argv)
     opterr = 0;
     for (;;) {
         const char *said = optind < argc ? argv[optind] : "";
-        int flag = getopt_long(argc, argv, "+:b:w:", flags, NULL);
+        int flag = getopt_long(argc, argv, "+:b:w:0i:", flags, NULL);
         if (flag < 0)
             break;
         take(o, flag, said);

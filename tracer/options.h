@@ -28,6 +28,9 @@ struct options {
     const char *directory; /* -w, where the command begins, as the union shows it; NULL = here */
     const char **env;      /* --env, K=V each, in the order said */
     unsigned nenv;
+    bool fake; /* --fake-root, --fake-id: whom the command believes to be */
+    uid_t fake_uid;
+    gid_t fake_gid;
     bool run_as; /* root's command becomes run_uid, run_gid */
     uid_t run_uid;
     gid_t run_gid;
@@ -48,6 +51,9 @@ _Noreturn void die(int status, const char *format, ...) __attribute__((format(pr
 /* Fills o from ~/.fuss and the command line; a mistake ends the process with status 2. Strings
  * live as long as the process. */
 void options_read(struct options *o, int argc, char **argv);
+
+/* The command is to be this user: really where fuss is root's, else it believes so. */
+void options_be(struct options *o, uid_t uid, gid_t gid);
 
 /* For config.c. `where` names the source of the value in messages. */
 void options_set_lowers(struct options *o, const char *text, const char *where);

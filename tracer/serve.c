@@ -1,5 +1,6 @@
 #include "tracer/serve.h"
 #include "tracer/creds.h"
+#include "tracer/fakeids.h"
 #include "tracer/inject.h"
 #include "tracer/placement.h"
 #include "tracer/rooted.h"
@@ -55,11 +56,13 @@ static void dispatch(struct task *t, struct call *c)
     case CALL_SOCKNAME:
         unix_dispatch(t, c);
         break;
+    case CALL_IDS:
     case CALL_CREDS:
     case CALL_CLONE:
     case CALL_PTRACE:
     case CALL_PRCTL:
-        creds_dispatch(t, c);
+        if (!t->fake || !fakeids_dispatch(t, c))
+            creds_dispatch(t, c);
         break;
     case CALL_AFFINITY:
         placement_reset();

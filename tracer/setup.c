@@ -238,6 +238,9 @@ void setup_session(struct session *s, const struct options *o)
     s->guard = o->guard;
     s->uid = geteuid();
     s->gid = getegid();
+    s->fake = o->fake;
+    s->fake_uid = o->fake_uid;
+    s->fake_gid = o->fake_gid;
     set_mount(s, o->mountpoint);
     for (unsigned i = 0; i < o->nlowers; i++)
         set_lower(s, o->lowerdir[i]);

@@ -1,6 +1,7 @@
 #include "tracer/start.h"
 #include "tracer/creds.h"
 #include "tracer/elf.h"
+#include "tracer/fakeids.h"
 #include "tracer/filter.h"
 #include "tracer/found.h"
 #include "tracer/front.h"
@@ -342,7 +343,7 @@ static bool listen_to(int pid, struct halves *h)
 static int seize(int pid)
 {
     struct task *t = task_new(pid);
-    if (!t || task_adopt_orphan(t, pid))
+    if (!t || task_adopt_orphan(t, pid) || (sup.session->fake && fakeids_begin(t)))
         return -ENOMEM;
     found_init();
     if (ptrace(PTRACE_SEIZE, pid, NULL, (void *)found_options(t)) < 0) {
@@ -373,7 +374,8 @@ _Noreturn static void supervisor(int front_fd, int front_pid, const struct sessi
     if (getppid() != front_pid)
         _exit(EXIT_FUSS);
     enum filter_way way = way_of_calls();
-    shim_enable(o->shim && !o->only_ptrace);
+    filter_fake_ids(s->fake);
+    shim_enable(o->shim && !o->only_ptrace && !s->fake);
     if (way == FILTER_NOTIFY && getrandom(&cookie, sizeof(cookie), 0) > 0)
         filter_open_gate((cookie & ~((u64)3 << 62) & ~(u64)1) | (u64)1 << 61);
     struct filter *filter = filter_is_ready(way) ? NULL : filter_build(way, &err);

@@ -1,5 +1,6 @@
 /* One thread, one waitpid: every stop of every task comes here. */
 #include "tracer/supervise.h"
+#include "tracer/fakeids.h"
 #include "tracer/found.h"
 #include "tracer/front.h"
 #include "tracer/inject.h"
@@ -215,6 +216,8 @@ static void on_exec(int tgid)
     t->attempts = 0;
     t->state = TASK_STOPPED;
     exec_event(t);
+    if (t->fake)
+        fakeids_executed(t);
     found_births(t, t->proc->exe[0] || t->proc->shim_off, t->proc->exe[0] || t->proc->shim_off);
     trap_exec_over(t);
     shim_executed(t);

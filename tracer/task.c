@@ -1,4 +1,5 @@
 #include "tracer/task.h"
+#include "tracer/fakeids.h"
 #include "tracer/rooted.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,6 +134,9 @@ int task_adopt(struct task *child, struct task *parent, int tgid, bool shares_mm
         if (!child->mm)
             return -ENOMEM;
     }
+    child->fake = fakeids_copy(parent->fake);
+    if (parent->fake && !child->fake)
+        return -ENOMEM;
     child->who.tgid = tgid;
     child->who.same_as_session = parent->who.same_as_session;
     child->cred_generation = parent->cred_generation;
@@ -175,6 +179,7 @@ void task_drop(struct task *t)
     if (t->pidfd >= 0)
         close(t->pidfd);
     free(t->mask);
+    free(t->fake);
     free(t);
 }
 

@@ -95,6 +95,7 @@ struct task {
     unsigned nslots;
     bool no_scratch; /* the program's mmap failed: no second try for this call */
 
+    struct fake_ids *fake; /* what it believes to be (fakeids.h); NULL: what it is */
     struct cred cred;
     u64 cred_generation; /* cred is valid where it equals the session's; 0 = never read */
 

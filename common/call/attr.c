@@ -160,19 +160,94 @@ int call_grab_upper(struct call *c, u64 size_hint)
     return err ? err : call_grab(c);
 }
 
+/* -- fake ids ----------------------------------------------------------------------------- */
+
+#define KEEP ((u32)-1)
+
+/* Left to the kernel, since the descriptor is open on the upper. */
+static bool is_passed(const struct call *c)
+{
+    return c->action == CALL_PASS && c->by_fd && c->place.in_union && c->place.fd_layer == 0;
+}
+
+/* The mode that chown leaves; KEEP where it changes none. */
+static u32 without_set_id(const struct stat *st)
+{
+    mode_t mode = st->st_mode, drop = S_ISUID;
+    if (mode & S_IXGRP)
+        drop |= S_ISGID;
+    return S_ISDIR(mode) || !(mode & drop) ? KEEP : mode & 07777 & ~drop;
+}
+
+void call_let_in(struct call *c)
+{
+    struct vnode *node = &c->place.node;
+    u32 bits = S_ISDIR(node->st.st_mode) ? 0700 : S_ISREG(node->st.st_mode) ? 0600 : 0;
+    if (node->top != 0 || (node->st.st_mode & bits) == bits)
+        return;
+    int fd = node->fs->ops.grab(node->fs, node);
+    if (fd < 0)
+        return;
+    node->fs->ops.record(node->fs, fd, KEEP, KEEP, KEEP);
+    sys_close(fd);
+}
+
+/* chmod (uid and gid KEEP) or chown of the upper's object that a descriptor is open on. */
+static void record_by_fd(struct call *c, u32 uid, u32 gid, u32 mode)
+{
+    struct vfs *fs = c->view->fs;
+    struct stat st;
+    int own = c->fd < 0 ? -1 : c->who->ops.fd_get(c->who, c->fd);
+    int fd = own < 0 && c->place.exists ? call_grab(c) : own;
+    int err = fd < 0 ? fd : sys_fstat(fd, &st);
+    if (!err && c->row->path < 0 && call_fd_is_path(c))
+        err = -EBADF;
+    if (!err)
+        err = fs->ops.identify(fs, fd, &st);
+    if (!err)
+        err = c->row->handler == CALL_CHOWN ? may_chown(c, &st) : access_owner(c->who, &st);
+    if (!err && c->row->handler == CALL_CHOWN)
+        mode = without_set_id(&st);
+    if (!err)
+        err = fs->ops.record(fs, fd, uid, gid, mode);
+    if (own >= 0)
+        c->who->ops.fd_put(c->who, own);
+    else if (fd >= 0)
+        sys_close(fd);
+    call_done(c, err);
+}
+
+/* Whose own it is outside: the kernel knows him by another number. */
+static void chown_outside(struct call *c, u32 uid, u32 gid)
+{
+    const struct session *s = c->view->session;
+    if (c->action == CALL_DONE)
+        return;
+    if (c->action == CALL_PASS)
+        call_begin_rewrite(c);
+    c->new_arg[c->row->aux] = session_real_uid(s, uid);
+    c->new_arg[c->row->aux + 1] = session_real_gid(s, gid);
+}
+
 void call_chmod(struct call *c)
 {
     char path[SYS_FD_PATH];
     u32 mode = (u32)c->arg[c->row->aux] & 07777;
-    if (call_target(c, call_follow(c)) == CHANGE_DONE)
+    if (call_target(c, call_follow(c)) == CHANGE_DONE) {
+        if (c->view->session->fake && is_passed(c))
+            record_by_fd(c, KEEP, KEEP, mode);
         return;
+    }
     if (vnode_is_link(&c->place.node)) {
         call_done(c, -EOPNOTSUPP);
         return;
     }
-    int err = access_owner(c->who, &c->place.node.st);
+    int err = access_node_owner(c->who, &c->place.node);
     int fd = err ? err : call_grab_upper(c, SIZE_MAX);
-    if (fd >= 0) {
+    if (fd >= 0 && c->view->session->fake) {
+        err = c->view->fs->ops.record(c->view->fs, fd, KEEP, KEEP, mode);
+        sys_close(fd);
+    } else if (fd >= 0) {
         c->who->ops.assume(c->who);
         err = sys_fchmodat(AT_FDCWD, sys_fd_path(path, fd), mode);
         c->who->ops.resume(c->who);
@@ -184,11 +259,22 @@ void call_chmod(struct call *c)
 void call_chown(struct call *c)
 {
     u32 uid = (u32)c->arg[c->row->aux], gid = (u32)c->arg[c->row->aux + 1];
-    if (call_target(c, call_follow(c)) == CHANGE_DONE)
+    struct vfs *fs = c->view->fs;
+    struct stat buf;
+    if (call_target(c, call_follow(c)) == CHANGE_DONE) {
+        if (c->view->session->fake && is_passed(c))
+            record_by_fd(c, uid, gid, KEEP);
+        else if (c->view->session->fake)
+            chown_outside(c, uid, gid);
         return;
-    int err = may_chown(c, &c->place.node.st);
+    }
+    const struct stat *st = fs->ops.judged(fs, &c->place.node, &buf);
+    int err = may_chown(c, st);
     int fd = err ? err : call_grab_upper(c, SIZE_MAX);
-    if (fd >= 0) {
+    if (fd >= 0 && c->view->session->fake) {
+        err = fs->ops.record(fs, fd, uid, gid, without_set_id(st));
+        sys_close(fd);
+    } else if (fd >= 0) {
         c->who->ops.assume(c->who);
         err = sys_fchownat(fd, "", uid, gid, AT_EMPTY_PATH);
         c->who->ops.resume(c->who);
@@ -250,7 +336,7 @@ void call_utimes(struct call *c)
     if (call_target(c, call_follow(c)) == CHANGE_DONE)
         return;
     struct vnode *node = &c->place.node;
-    err = access_owner(c->who, &node->st);
+    err = access_node_owner(c->who, node);
     if (err && now)
         err = node->fs->ops.permission(node->fs, c->who, node, W_OK);
     int fd = err ? err : call_grab_upper(c, SIZE_MAX);
@@ -317,7 +403,7 @@ void call_file_attr(struct call *c)
     if (set) {
         if (call_target(c, call_follow(c)) == CHANGE_DONE)
             return;
-        err = access_owner(c->who, &c->place.node.st);
+        err = access_node_owner(c->who, &c->place.node);
         if (!err)
             err = c->who->ops.read(c->who, attr, c->arg[c->row->aux], size);
         fd = err ? err : call_grab_upper(c, SIZE_MAX);
@@ -353,7 +439,7 @@ static int ioctl_on_upper(struct call *c, u32 cmd)
     size_t size = cmd == (u32)FS_IOC_SETFLAGS ? sizeof(int) : sizeof(struct fsxattr);
     int err = c->who->ops.read(c->who, arg, c->arg[2], size);
     if (!err)
-        err = access_owner(c->who, &c->place.node.st);
+        err = access_node_owner(c->who, &c->place.node);
     int anchor = err ? err : call_grab_upper(c, SIZE_MAX);
     if (anchor < 0)
         return anchor;

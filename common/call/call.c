@@ -408,6 +408,7 @@ void call_dispatch(struct call *c)
     case CALL_CONNECT:
     case CALL_SENDMSG:
     case CALL_SOCKNAME:
+    case CALL_IDS:
     case CALL_CREDS:
     case CALL_CLONE:
     case CALL_PTRACE:
@@ -428,6 +429,8 @@ void call_settle(struct call *c, long result)
         call_chdir_settle(c, result);
     if (c->row->handler == CALL_OPEN || c->row->handler == CALL_OPENAT2)
         call_open_settle(c, result);
+    if (c->row->handler == CALL_STAT || c->row->handler == CALL_STATX)
+        call_stat_settle(c, result);
     if ((c->row->handler == CALL_UNLINK || c->row->handler == CALL_RENAME) && c->view->moves)
         __atomic_add_fetch(c->view->moves, 1, __ATOMIC_SEQ_CST);
 }

@@ -11,6 +11,8 @@ void call_open_settle(struct call *c, long result);
 /* stat.c */
 void call_stat(struct call *c);
 void call_statx(struct call *c);
+/* of an object outside, with fake ids */
+void call_stat_settle(struct call *c, long result);
 void call_access(struct call *c);
 void call_statfs(struct call *c);
 /* link text and working directory: cwd.c */
@@ -63,6 +65,9 @@ bool call_in_removed(const struct place *p, const char *said);
 /* c->place is a removed lower object named by descriptor: true where it had been copied up, and
  * that copy is known still. c->place.node.st is then what it shows. */
 bool call_remains(struct call *c);
+/* With fake ids: an object of the upper at c->place, which the caller may open, lets its owner in.
+ */
+void call_let_in(struct call *c);
 /* vfs_ops.grab of c->place, or of what remains of it. */
 int call_grab(struct call *c);
 /* Copies c->place up and opens its upper copy: an O_PATH descriptor or -errno. */

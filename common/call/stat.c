@@ -3,6 +3,7 @@
 #include "base/sys.h"
 #include "vfs/access.h"
 #include <sys/statfs.h>
+#include <sys/sysmacros.h>
 
 /* True where an object on this device can be one of the layers'. */
 static bool layer_device(const struct session *s, u64 dev)
@@ -22,8 +23,10 @@ static int stat_by_fd(struct call *c, struct stat *st)
     int err = who->ops.fd_stat(who, c->fd, st);
     if (err)
         return err;
-    if (!layer_device(c->view->session, st->st_dev))
-        return 1;
+    if (!layer_device(c->view->session, st->st_dev)) {
+        session_show_ids(c->view->session, st);
+        return c->view->session->fake && c->fd >= 0 ? 0 : 1;
+    }
     bool dir = S_ISDIR(st->st_mode);
     if (dir || fs->ops.replaced(fs, st)) {
         /* A merged directory shows its topmost part, whichever part is open; a file that was copied
@@ -84,6 +87,37 @@ static bool resolve_stat(struct call *c, int *err)
     return true;
 }
 
+/* The kernel answers; with fake ids its answer is looked through. */
+static void stat_outside(struct call *c)
+{
+    call_outside(c, false);
+    if (!c->view->session->fake || c->action == CALL_DONE)
+        return;
+    if (c->action == CALL_PASS)
+        call_begin_rewrite(c);
+    c->settle = true;
+}
+
+void call_stat_settle(struct call *c, long result)
+{
+    struct stat st;
+    u64 at = c->arg[c->row->aux];
+    bool x = c->row->handler == CALL_STATX;
+    u64 ids = at + (x ? offsetof(struct statx, stx_uid) : offsetof(struct stat, st_uid));
+    u32 id[2];
+    _Static_assert(offsetof(struct stat, st_gid) == offsetof(struct stat, st_uid) + 4 &&
+                       offsetof(struct statx, stx_gid) == offsetof(struct statx, stx_uid) + 4,
+                   "the ids lie side by side");
+    if (result < 0 || c->who->ops.read(c->who, id, ids, sizeof(id)))
+        return;
+    st.st_uid = id[0];
+    st.st_gid = id[1];
+    session_show_ids(c->view->session, &st);
+    id[0] = st.st_uid;
+    id[1] = st.st_gid;
+    c->who->ops.write(c->who, ids, id, sizeof(id));
+}
+
 void call_stat(struct call *c)
 {
     struct stat st;
@@ -97,7 +131,7 @@ void call_stat(struct call *c)
         }
     } else {
         if (!err && (!c->place.in_union || (c->by_fd && !c->place.exists))) {
-            call_outside(c, false);
+            stat_outside(c);
             return;
         }
         if (!err)
@@ -110,8 +144,8 @@ void call_stat(struct call *c)
     call_done(c, err);
 }
 
-static int show_statx(const struct stat *st, const char *path, int fd, int flags, u32 mask,
-                      struct statx *stx)
+static int show_statx(bool fake, const struct stat *st, const char *path, int fd, int flags,
+                      u32 mask, struct statx *stx)
 {
     int err = sys_statx(fd, path, flags, mask, stx);
     if (err)
@@ -120,6 +154,13 @@ static int show_statx(const struct stat *st, const char *path, int fd, int flags
     stx->stx_dev_major = (u32)(((st->st_dev >> 8) & 0xfff) | ((st->st_dev >> 32) & ~0xfffULL));
     stx->stx_dev_minor = (u32)((st->st_dev & 0xff) | ((st->st_dev >> 12) & ~0xffULL));
     stx->stx_nlink = (u32)st->st_nlink;
+    if (fake) {
+        stx->stx_uid = st->st_uid;
+        stx->stx_gid = st->st_gid;
+        stx->stx_mode = (u16)st->st_mode;
+        stx->stx_rdev_major = major(st->st_rdev);
+        stx->stx_rdev_minor = minor(st->st_rdev);
+    }
     return 0;
 }
 
@@ -128,15 +169,17 @@ static int show_node(struct call *c, const struct stat *st, int sync, u32 mask, 
 {
     const struct vnode *node = &c->place.node;
     struct vfs *fs = c->view->fs;
+    bool fake = c->view->session->fake;
     if (c->view->unable) { /* opens nothing */
         long n = fs->ops.locate(fs, node, c->real, sizeof(c->real));
-        return n < 0 ? (int)n
-                     : show_statx(st, c->real, AT_FDCWD, AT_SYMLINK_NOFOLLOW | sync, mask, stx);
+        return n < 0
+                   ? (int)n
+                   : show_statx(fake, st, c->real, AT_FDCWD, AT_SYMLINK_NOFOLLOW | sync, mask, stx);
     }
     int fd = fs->ops.grab(fs, node);
     if (fd < 0)
         return fd;
-    int err = show_statx(st, "", fd, AT_EMPTY_PATH | sync, mask, stx);
+    int err = show_statx(fake, st, "", fd, AT_EMPTY_PATH | sync, mask, stx);
     sys_close(fd);
     return err;
 }
@@ -145,6 +188,7 @@ static int show_node(struct call *c, const struct stat *st, int sync, u32 mask, 
 void call_statx(struct call *c)
 {
     struct vfs *fs = c->view->fs;
+    bool fake = c->view->session->fake;
     struct stat st;
     struct statx stx;
     u32 mask = (u32)c->arg[c->row->flags + 1];
@@ -159,18 +203,18 @@ void call_statx(struct call *c)
         }
         if (!err && c->place.in_union && (c->place.exists || c->remains)) {
             fd = call_grab(c);
-            err = fd < 0 ? fd : show_statx(&st, "", fd, AT_EMPTY_PATH | sync, mask, &stx);
+            err = fd < 0 ? fd : show_statx(fake, &st, "", fd, AT_EMPTY_PATH | sync, mask, &stx);
             if (fd >= 0)
                 sys_close(fd);
         } else if (!err) {
             fd = c->who->ops.fd_get(c->who, c->fd);
-            err = fd < 0 ? fd : show_statx(&st, "", fd, AT_EMPTY_PATH | sync, mask, &stx);
+            err = fd < 0 ? fd : show_statx(fake, &st, "", fd, AT_EMPTY_PATH | sync, mask, &stx);
             if (fd >= 0)
                 c->who->ops.fd_put(c->who, fd);
         }
     } else {
         if (!err && (!c->place.in_union || (c->by_fd && !c->place.exists))) {
-            call_outside(c, false);
+            stat_outside(c);
             return;
         }
         if (!err && !c->place.exists)
@@ -208,10 +252,11 @@ void call_access(struct call *c)
             !(flags & AT_EACCESS) && (cred->ruid != cred->fsuid || cred->rgid != cred->fsgid);
         mode_t kind = c->place.node.st.st_mode;
         bool special = !S_ISREG(kind) && !S_ISDIR(kind) && !S_ISLNK(kind);
+        struct stat st;
         if ((mode & W_OK) && c->view->session->read_only && !special)
             err = -EROFS;
         else
-            err = as_real ? access_real_ids(c->who, &c->place.node, mode)
+            err = as_real ? access_real_ids(c->who, fs->ops.judged(fs, &c->place.node, &st), mode)
                           : fs->ops.permission(fs, c->who, &c->place.node, mode);
     }
     call_done(c, err);

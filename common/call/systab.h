@@ -54,6 +54,7 @@ enum call_handler {
     CALL_IOCTL,       /* ioctl commands that change a file's metadata through an fd */
     CALL_CREDS,  /* setuid family, setgroups, capset, umask, unshare, setns: what the caller may do
                     changes */
+    CALL_IDS,    /* getuid family, getgroups, capget, SO_PEERCRED: who the caller is */
     CALL_CLONE,  /* clone with CLONE_UNTRACED */
     CALL_PTRACE, /* ptrace: a tracee cannot be traced twice, EPERM */
     CALL_PRCTL,  /* prctl options that matter (PR_SET_DUMPABLE) */
@@ -96,6 +97,8 @@ enum call_want {
 #define SYS_EMPTY_IS_FD                                                                            \
     0x4000 /* an empty path means the descriptor, no flag needed (readlinkat)                      \
             */
+
+#define SYS_FAKED 0x8000 /* trapped only in sessions with fake ids */
 
 #define SYS_NAME_MAX 24
 

@@ -154,6 +154,15 @@ int make_at(struct overlay *o, struct caller *who, const struct vnode *node, str
  * something else is there by now (nothing is changed then). */
 int swap_in(struct overlay *o, int from, int dir, const char *name);
 
+/* -- faked.c
+ * ---------------------------------------------------------------------------------------- */
+/* The copy that `fd` is open on shows what its original (stat low, path `from`) showed. */
+int faked_copied(struct overlay *o, int fd, const char *from, const struct stat *low);
+/* `name` of the upper directory `at`, which is `dir` of the union, was made by the caller: m says
+ * as what, NULL = a file or socket by the program itself. */
+int faked_made(struct overlay *o, struct caller *who, const struct vnode *dir, int at,
+               const char *name, const struct making *m);
+
 /* -- remove.c
  * --------------------------------------------------------------------------------------- */
 /* Empties and removes the directory `name` of work (it shows no name any more). -ENOTEMPTY. */

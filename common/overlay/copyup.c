@@ -44,6 +44,8 @@ int copy_attributes(struct overlay *o, int like, const struct stat *st, int fd, 
         return r;
     if (!S_ISLNK(st->st_mode)) {
         r = sys_fchmodat(AT_FDCWD, to, st->st_mode & 07777);
+        if (r == 0 && o->s->fake)
+            r = faked_copied(o, fd, from, st);
         if (r < 0)
             return r;
     }

@@ -148,6 +148,7 @@ int make_at(struct overlay *o, struct caller *who, const struct vnode *node, str
 static int create(struct vfs *fs, struct caller *who, struct vnode *node, const struct making *m)
 {
     struct overlay *o = overlay_of(fs);
+    struct making real = *m;
     struct spot spot;
     int r = spot_may_create(o, who, node, &spot);
     if (r < 0)
@@ -158,10 +159,14 @@ static int create(struct vfs *fs, struct caller *who, struct vnode *node, const 
             return -EPERM; /* would be a whiteout */
         if (device && !caller_capable(who, CAP_MKNOD_BIT))
             return -EPERM;
+        if (device && o->s->fake)
+            real.mode = S_IFREG | (m->mode & 0777);
     }
     r = spot_take(o, &spot);
     if (r == 0)
-        r = make_at(o, who, node, &spot, m);
+        r = make_at(o, who, node, &spot, &real);
+    if (r == 0 && o->s->fake)
+        r = faked_made(o, who, &spot.parent, spot.dir, spot.name, m);
     if (r == 0)
         r = spot_made(o, &spot, node);
     spot_keep(o, &spot);
@@ -354,8 +359,23 @@ static void end_prefix(struct overlay *o, const struct vfs_pending *pending, con
     sys_close(dir);
 }
 
-int overlay_create_end(struct vfs *fs, struct caller *who UNUSED, struct vfs_pending *pending,
-                       long result)
+/* With fake ids: whose it is that the program has made. */
+static int end_faked(struct overlay *o, struct caller *who, const struct vfs_pending *pending)
+{
+    struct vnode dir;
+    char path[VPATH_MAX];
+    memcpy(path, pending->path, pending->len + 1);
+    size_t len = path_pop(path, pending->len);
+    int r = overlay_descend(&o->vfs, path, len, &dir);
+    int fd = r < 0 ? r : pending_dir(o, pending);
+    if (fd < 0)
+        return fd;
+    r = faked_made(o, who, &dir, fd, path_last(pending->path, pending->len), NULL);
+    sys_close(fd);
+    return r == -ENOENT ? 0 : r; /* it was removed meanwhile */
+}
+
+int overlay_create_end(struct vfs *fs, struct caller *who, struct vfs_pending *pending, long result)
 {
     struct overlay *o = overlay_of(fs);
     int r = 0;
@@ -370,6 +390,8 @@ int overlay_create_end(struct vfs *fs, struct caller *who UNUSED, struct vfs_pen
         r = end_staged(o, pending, name, result >= 0);
     if (r == 0 && result >= 0 && pending->whiteout)
         end_prefix(o, pending, name);
+    if (r == 0 && result >= 0 && o->s->fake)
+        end_faked(o, who, pending);
     change_touch(o, pending->path, pending->len);
     overlay_ticket_drop(o, pending->ticket);
     pending->ticket = 0;

@@ -19,6 +19,7 @@ static void fill_looking(struct vfs_ops *ops)
     ops->list = overlay_list;
     ops->statfs = overlay_statfs;
     ops->permission = overlay_permission;
+    ops->judged = overlay_judged;
     ops->grab = overlay_grab;
     ops->locate = overlay_locate;
     ops->reverse = overlay_reverse;
@@ -28,10 +29,15 @@ static void fill_looking(struct vfs_ops *ops)
     ops->xattr_from_disk = overlay_xattr_from_disk;
 }
 
-static void fill_ops(struct vfs_ops *ops)
+static void fill_ops(struct vfs_ops *ops, bool fake)
 {
     fill_looking(ops);
     overlay_fill_changing(ops);
+    if (!fake)
+        return;
+    ops->getattr = faked_getattr;
+    ops->identify = faked_identify;
+    ops->record = faked_record;
 }
 
 /* Which layers show at the root: a `.wh..wh..opq` there hides the deeper ones. Overlay xattrs of a
@@ -117,7 +123,7 @@ int overlay_init_in(struct overlay *o, const struct session *s, void *memory, in
     o->s = s;
     o->work_fd = o->kept.fd = -1;
     o->vfs.name = "overlay";
-    fill_ops(&o->vfs.ops);
+    fill_ops(&o->vfs.ops, s->fake);
     for (unsigned i = 0; i < LAYERS_MAX; i++)
         o->layer_fd[i] = -1;
     for (unsigned i = 0; i < s->nlayers; i++) {

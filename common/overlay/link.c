@@ -21,7 +21,10 @@ static int may_link(struct overlay *o, struct caller *who, const struct vnode *f
                     const struct stat *st)
 {
     const struct cred *cred = who->ops.cred(who);
-    if (cred->fsuid == st->st_uid || caller_capable(who, CAP_FOWNER_BIT))
+    struct stat buf;
+    if (from)
+        st = overlay_judged(&o->vfs, from, &buf);
+    if (access_owner(who, st) == 0)
         return 0;
     bool safe = S_ISREG(st->st_mode) && !(st->st_mode & S_ISUID) &&
                 (st->st_mode & (S_ISGID | S_IXGRP)) != (S_ISGID | S_IXGRP);

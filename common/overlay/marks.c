@@ -48,9 +48,11 @@ bool overlay_private_xattr(const char *name)
     return mark_of(name) && !is_escaped(name);
 }
 
-long overlay_xattr_to_disk(struct vfs *fs UNUSED, const char *name, char *buf, size_t cap)
+long overlay_xattr_to_disk(struct vfs *fs, const char *name, char *buf, size_t cap)
 {
     const char *mark = mark_of(name);
+    if (overlay_of(fs)->s->fake && str_eq(name, FAKED_XATTR))
+        return -EOPNOTSUPP;
     if (!mark)
         return str_copy(buf, cap, name);
     size_t head = (size_t)(mark - name), len = head + sizeof(escape) - 1 + str_len(mark);
@@ -62,9 +64,11 @@ long overlay_xattr_to_disk(struct vfs *fs UNUSED, const char *name, char *buf, s
     return (long)len;
 }
 
-long overlay_xattr_from_disk(struct vfs *fs UNUSED, const char *name, char *buf, size_t cap)
+long overlay_xattr_from_disk(struct vfs *fs, const char *name, char *buf, size_t cap)
 {
     const char *mark = mark_of(name);
+    if (overlay_of(fs)->s->fake && str_eq(name, FAKED_XATTR))
+        return 0;
     if (!mark)
         return str_copy(buf, cap, name);
     if (!is_escaped(name))

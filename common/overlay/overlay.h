@@ -401,6 +401,21 @@ void overlay_nursery_drop(struct overlay *o, int fd, const char *name);
 u64 overlay_ticket_take(struct overlay *o, const char *path, size_t len);
 void overlay_ticket_drop(struct overlay *o, u64 ticket);
 
+/* -- faked.c: fake ids ---------------------------------------------------------------------------
+ */
+#define FAKED_XATTR "user.containers.override_stat"
+#define FAKED_TEXT  128
+/* The text of an override_stat, applied to st (whose kind counts where it names none). False, and
+ * st as it was, where it cannot be read. */
+bool faked_parse(const char *text, struct stat *st);
+/* The other way round; the length, without a NUL. */
+size_t faked_format(const struct stat *st, char buf[FAKED_TEXT]);
+/* vfs_ops of a session with fake ids. */
+int faked_getattr(struct vfs *fs, const struct vnode *node, struct stat *st);
+int faked_identify(struct vfs *fs, int fd, struct stat *st);
+int faked_record(struct vfs *fs, int fd, u32 uid, u32 gid, u32 mode);
+const struct stat *overlay_judged(struct vfs *fs, const struct vnode *node, struct stat *buf);
+
 /* -- owner.c: the owner policy -------------------------------------------------------------------
  */
 /* Who shall own the upper copy of an object that `low` describes: as is where the session may

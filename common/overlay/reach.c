@@ -228,18 +228,19 @@ static int judge_acl(const struct acl *acl, long n, const struct stat *st, const
 /* An ACL counts for whoever is not the owner, and only where the group bits, its mask, allow
  * something (as in the kernel). */
 static NOINLINE int permission_acl(struct overlay *o, const struct vnode *node,
-                                   const struct cred *cred, int mask, int by_mode)
+                                   const struct stat *st, const struct cred *cred, int mask,
+                                   int by_mode)
 {
     struct acl acl;
     long n = read_acl(o, node, &acl);
     if (n <= 0)
         return by_mode;
-    if (judge_acl(&acl, n, &node->st, cred, (unsigned)mask & 7) == 0)
+    if (judge_acl(&acl, n, st, cred, (unsigned)mask & 7) == 0)
         return 0;
     /* Refused: what capabilities override is asked of an object that allows nobody anything. */
-    struct stat nobody = node->st;
+    struct stat nobody = *st;
     nobody.st_mode &= ~(mode_t)0777;
-    nobody.st_mode |= node->st.st_mode & 0111 ? 0100 : 0; /* for exec by CAP_DAC_OVERRIDE */
+    nobody.st_mode |= st->st_mode & 0111 ? 0100 : 0; /* for exec by CAP_DAC_OVERRIDE */
     nobody.st_uid = ~cred->fsuid;
     return access_by_mode(&nobody, cred, mask);
 }
@@ -253,12 +254,17 @@ int overlay_permission(struct vfs *fs, struct caller *who, const struct vnode *n
         return -ENOENT;
     if ((mask & W_OK) && o->s->read_only && (S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode)))
         return -EROFS;
-    int by_mode = access_by_mode(&node->st, cred, mask);
-    if (cred->fsuid == node->st.st_uid || !(mode & S_IRWXG) || S_ISLNK(mode))
+    bool powerful = (cred->caps >> CAP_DAC_OVERRIDE_BIT) & 1;
+    if (o->s->fake && powerful && (S_ISDIR(mode) || !(mask & X_OK)))
+        return 0;
+    struct stat buf;
+    const struct stat *st = overlay_judged(fs, node, &buf);
+    int by_mode = access_by_mode(st, cred, mask);
+    if (cred->fsuid == st->st_uid || !(mode & S_IRWXG) || S_ISLNK(mode))
         return by_mode;
-    if (by_mode == 0 && ((cred->caps >> CAP_DAC_OVERRIDE_BIT) & 1))
+    if (by_mode == 0 && powerful)
         return 0; /* whatever an ACL says is overridden alike */
-    return permission_acl(o, node, cred, mask, by_mode);
+    return permission_acl(o, node, st, cred, mask, by_mode);
 }
 
 int overlay_may_delete(struct vfs *fs, struct caller *who, const struct vnode *dir,
@@ -267,11 +273,10 @@ int overlay_may_delete(struct vfs *fs, struct caller *who, const struct vnode *d
     int r = overlay_permission(fs, who, dir, W_OK | X_OK);
     if (r < 0 || !(dir->st.st_mode & S_ISVTX))
         return r;
-    const struct cred *cred = who->ops.cred(who);
-    if (cred->fsuid == node->st.st_uid || cred->fsuid == dir->st.st_uid ||
-        ((cred->caps >> CAP_FOWNER_BIT) & 1))
+    struct stat buf;
+    if (access_owner(who, overlay_judged(fs, node, &buf)) == 0)
         return 0;
-    return -EPERM;
+    return access_owner(who, overlay_judged(fs, dir, &buf));
 }
 
 int overlay_statfs(struct vfs *fs, const struct vnode *node, struct statfs *out)

@@ -34,17 +34,23 @@ int access_by_mode(const struct stat *st, const struct cred *cred, int mask)
     return -EACCES;
 }
 
-int access_real_ids(struct caller *who, const struct vnode *node, int mask)
+int access_real_ids(struct caller *who, const struct stat *st, int mask)
 {
     struct cred real = *who->ops.cred(who);
     real.fsuid = real.ruid;
     real.fsgid = real.rgid;
     real.caps = real.ruid == 0 ? real.permitted : 0;
-    return access_by_mode(&node->st, &real, mask);
+    return access_by_mode(st, &real, mask);
 }
 
 int access_owner(struct caller *who, const struct stat *st)
 {
     const struct cred *cred = who->ops.cred(who);
     return cred->fsuid == st->st_uid || has_cap(cred, CAP_FOWNER_BIT) ? 0 : -EPERM;
+}
+
+int access_node_owner(struct caller *who, const struct vnode *node)
+{
+    struct stat buf;
+    return access_owner(who, node->fs->ops.judged(node->fs, node, &buf));
 }

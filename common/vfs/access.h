@@ -16,8 +16,10 @@
 int access_by_mode(const struct stat *st, const struct cred *cred, int mask);
 bool cred_in_group(const struct cred *cred, u32 gid);
 /* access(2) judges by real ids; for a caller whose real ids differ from the filesystem ids. */
-int access_real_ids(struct caller *who, const struct vnode *node, int mask);
+int access_real_ids(struct caller *who, const struct stat *st, int mask);
 /* -EPERM unless the caller owns the object or may act as if (CAP_FOWNER). */
 int access_owner(struct caller *who, const struct stat *st);
+/* The same of a node. */
+int access_node_owner(struct caller *who, const struct vnode *node);
 
 #endif

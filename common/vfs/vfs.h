@@ -119,6 +119,8 @@ struct vfs_ops {
     /* 0 or -EACCES/-EROFS: R_OK|W_OK|X_OK judged with the caller's filesystem ids on the merged
      * view. */
     int (*permission)(struct vfs *fs, struct caller *who, const struct vnode *node, int mask);
+    /* The stat by which rights on the node are judged: node->st, or *buf. */
+    const struct stat *(*judged)(struct vfs *fs, const struct vnode *node, struct stat *buf);
     /* O_PATH descriptor (of this process) of the real object: upper copy or lower original. The
      * caller closes it. */
     int (*grab)(struct vfs *fs, const struct vnode *node);
@@ -149,6 +151,9 @@ struct vfs_ops {
      * `size_hint` bytes need not be kept (SIZE_MAX: all). No permission is checked: the caller of
      * this has done so. Absent: -ENOENT. Already in the upper: 0 at once. -EROFS. */
     int (*copy_up)(struct vfs *fs, struct caller *who, struct vnode *node, u64 size_hint);
+    /* With fake ids: what chown and chmod say of an object of the upper, named by a descriptor of
+     * this process. -1 (as u32) is left as it is. */
+    int (*record)(struct vfs *fs, int fd, u32 uid, u32 gid, u32 mode);
     /* The node was looked up with its last component not followed; absent for creations (they
      * check for existence themselves and give -EEXIST). On success node is the new object. */
     int (*mkdir)(struct vfs *fs, struct caller *who, struct vnode *node, u32 mode);

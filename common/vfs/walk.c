@@ -265,7 +265,7 @@ static bool protected_link(const struct steps *w, const struct stat *dir, const 
     const mode_t open_to_all = S_ISVTX | S_IWOTH;
     return w->view->session->protected_symlinks && w->last &&
            (dir->st_mode & open_to_all) == open_to_all && link->st_uid != dir->st_uid &&
-           link->st_uid != w->who->ops.cred(w->who)->fsuid;
+           session_shown_uid(w->view->session, link) != w->who->ops.cred(w->who)->fsuid;
 }
 
 static int step_union(struct steps *w, const char *name, size_t n)
