@@ -122,8 +122,8 @@ TEXT
             want = tolower(f[3])
             if (f[4] != "NONE") want = want ", " tolower(f[4])
             if (want == "none") want = "-"
-            when = f[5] ~ /SYS_ARG_FILTER/ ? "some arguments" : "always"
-            if (f[5] ~ /SYS_FAKED/) when = "with fake ids" (when == "always" ? "" : ", " when)
+            when = $0 ~ /SYS_ARG_FILTER/ ? "some arguments" : "always"
+            if ($0 ~ /SYS_FAKED/) when = "with fake ids" (when == "always" ? "" : ", " when)
             if (f[2] == "ENOSYS") when = "never runs"
             printf "| %s | %s | %s | %s | %s | %s |\n", f[1], f[1] in x86 ? x86[f[1]] : "-",
                 f[1] in arm ? arm[f[1]] : "-", f[2], want, when
