@@ -84,23 +84,19 @@ static void set_command(struct options *o, const struct image_config *c)
     o->command = argv;
 }
 
-/* Whom the command is to run as; his home directory, to be freed. Only root can become another. */
+/* Whom the command is to run as, if no flag said so; his home directory, to be freed. */
 static char *set_user(struct options *o, const struct image_config *c, char *const *lower,
                       unsigned nlowers)
 {
     char *passwd = image_cached_file(lower, nlowers, "etc/passwd");
     char *group = image_cached_file(lower, nlowers, "etc/group"), *home;
     uint32_t uid = geteuid(), gid = getegid();
-    if (c->user[0] && !image_user_find(c->user, passwd, group, &uid, &gid))
-        die(EXIT_FUSS, "the image's user %s is not in its /etc/passwd or /etc/group", c->user);
-    if (geteuid() == 0) {
-        o->run_as = c->user[0] && (uid != 0 || gid != getegid());
-        o->run_uid = uid;
-        o->run_gid = gid;
-    } else if (uid != geteuid() || gid != getegid()) {
-        say("the image's user is %s (%u:%u); the command runs as %u:%u", c->user, uid, gid,
-            (unsigned)geteuid(), (unsigned)getegid());
-        uid = geteuid();
+    if (o->id_said) {
+        uid = o->fake_uid;
+    } else if (c->user[0]) {
+        if (!image_user_find(c->user, passwd, group, &uid, &gid))
+            die(EXIT_FUSS, "the image's user %s is not in its /etc/passwd or /etc/group", c->user);
+        options_be(o, uid, gid);
     }
     home = image_user_home(passwd, uid);
     if (!home[0] && uid == 0) {

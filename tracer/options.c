@@ -207,7 +207,8 @@ static void add_hidden(struct options *o, const char *path)
 void options_be(struct options *o, uid_t uid, gid_t gid)
 {
     bool root = geteuid() == 0;
-    o->fake = !root;
+    o->id_said = true;
+    o->fake = !root && (uid != geteuid() || gid != getegid());
     o->run_as = root && (uid != 0 || gid != getegid());
     o->fake_uid = o->run_uid = uid;
     o->fake_gid = o->run_gid = gid;

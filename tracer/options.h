@@ -28,7 +28,8 @@ struct options {
     const char *directory; /* -w, where the command begins, as the union shows it; NULL = here */
     const char **env;      /* --env, K=V each, in the order said */
     unsigned nenv;
-    bool fake; /* --fake-root, --fake-id: whom the command believes to be */
+    bool id_said; /* --fake-root or --fake-id */
+    bool fake;    /* the command believes to be fake_uid, fake_gid */
     uid_t fake_uid;
     gid_t fake_gid;
     bool run_as; /* root's command becomes run_uid, run_gid */

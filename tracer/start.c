@@ -150,13 +150,13 @@ static void enter_directory(const struct options *o, const struct session *s)
     }
 }
 
-/* An image's user, without the groups of whoever started this. */
+/* An image's user or that of --fake-id, without the groups of whoever started this. */
 static void become_user(const struct options *o)
 {
     if (o->run_as &&
         (setgroups(1, &o->run_gid) < 0 || setresgid(o->run_gid, o->run_gid, o->run_gid) < 0 ||
          setresuid(o->run_uid, o->run_uid, o->run_uid) < 0))
-        die(EXIT_FUSS, "cannot become the image's user %u:%u: %s; take an image of another user",
+        die(EXIT_FUSS, "cannot become user %u:%u: %s; take other ids, or an image of another user",
             (unsigned)o->run_uid, (unsigned)o->run_gid, strerror(errno));
 }
 
