@@ -232,8 +232,7 @@ static void record_mode(struct call *c, int fd)
         return;
     shown = real;
     if (fs->ops.identify(fs, fd, &shown) == 0)
-        fs->ops.record(fs, fd, (u32)-1, (u32)-1,
-                       (shown.st_mode & 07000) | (real.st_mode & 0777));
+        fs->ops.record(fs, fd, (u32)-1, (u32)-1, (shown.st_mode & 07000) | (real.st_mode & 0777));
 }
 
 static int change(struct call *c, const char *name, const struct value *v)
