@@ -10,6 +10,7 @@
 #                     creating files right after removing some takes up to three times as long.
 #   BENCH_DISK=DIR    a directory on ext4 for the copy-up rows (default TMPDIR)
 #   BENCH_SHIM=WAY    --shim of the hybrid column (default auto)
+#   BENCH_IMAGE=DIR[:DIR...]  layers of a root with bash, gcc, libc6-dev and python3, for the image rows
 #   BENCH_WRITE=FILE  put the table between the bench markers of that file
 #   BENCH_STRICT=1    a bar missed makes the exit status 1
 set -euo pipefail
@@ -69,6 +70,7 @@ mount_of() {
 }
 
 drop() {
+    umount "$1/dev" "$1/proc" 2>/dev/null || true
     if mountpoint -q "$1" 2>/dev/null; then
         umount "$1" 2>/dev/null || fusermount3 -u "$1" || true
     fi
@@ -82,7 +84,7 @@ fresh() {
     mkdir -p "$dir/mnt" "$dir/upper" "$dir/work"
     local options=lowerdir=$lowers,upperdir=$dir/upper,workdir=$dir/work
     case $1 in
-    native) ;;
+    native) [[ $row != image* ]] || enter_mount "$dir/mnt" "$options" ;;
     floor) [[ -x $tools/floor ]] ;;
     ptrace | hybrid) [[ -x $fuss ]] ;;
     overlayfs) [[ $(id -u) == 0 ]] && mount -t overlay overlay -o "$options" "$dir/mnt" 2>/dev/null ;;
@@ -90,6 +92,12 @@ fresh() {
     proot) command -v proot >/dev/null ;;
     *) return 1 ;;
     esac
+}
+
+# What an image's root is held against: the kernel's mount of it, to chroot into.
+enter_mount() {
+    [[ $(id -u) == 0 ]] && mount -t overlay overlay -o "$2" "$1" 2>/dev/null &&
+        mount --bind /dev "$1/dev" && mount --bind /proc "$1/proc"
 }
 
 # Puts back what the row changed in the variant's view.
@@ -120,8 +128,22 @@ command_line() {
     hybrid) run+=("$fuss" --backend=hybrid "--shim=${BENCH_SHIM:-auto}" "${union[@]}") ;;
     proot) run+=(proot -b "$area/plain:$m") ;;
     esac
+    if [[ $2 == image* ]]; then
+        image_command "$v" "$2"
+        return
+    fi
     if is_plain "$v"; then text=$(plain_command "$2"); else text=$(row_command "$2"); fi
     run+=(sh -c "$text")
+}
+
+image_command() {
+    local union=(--mountpoint=/ "--lowerdir=$lowers" "--upperdir=$area/$1/upper" -w / --)
+    run=(env -i HOME=/root PATH=/usr/bin:/bin:/usr/sbin:/sbin LC_ALL=C)
+    case $1 in
+    native) run+=(chroot "$area/native/mnt") ;;
+    *) run+=("$fuss" "--backend=$1" "${union[@]}") ;;
+    esac
+    run+=(/bin/bash -c "$(row_command "$2")")
 }
 
 # --- running ---

@@ -16,7 +16,7 @@ fi
 
 rows=(stat stat-musl stat-static stat-go small fopen opendir find du ls grep git checkout tar cp rm
     make python spawn read write copyup-ext4 copyup-xfs crowd layers-1 layers-5 layers-20 layers-60
-    wide-10 wide-1000 wide-100000 memory)
+    wide-10 wide-1000 wide-100000 image-session image-start image-ls memory)
 
 row_title() {
     case $1 in
@@ -46,6 +46,9 @@ row_title() {
     crowd) echo "$crowd static programs at once, $each stats each" ;;
     layers-*) echo "stat, ${1#layers-} layers, $spots names" ;;
     wide-*) echo "stat, a directory of ${1#wide-}, $spots names" ;;
+    image-session) echo "bash, python and gcc in an image; native is a chroot into the kernel's mount" ;;
+    image-start) echo "the same, $spawns times /bin/true" ;;
+    image-ls) echo "the same, ls -lR of all of it" ;;
     memory) echo "memory, $idlers idle processes" ;;
     *) return 1 ;;
     esac
@@ -60,6 +63,8 @@ row_bar() {
     checkout) echo 1.20 ;;
     rm) echo 2.00 ;;
     make) echo 1.08 ;;
+    image-session) echo 1.15 ;;
+    image-start) echo 1.40 ;;
     python | copyup-ext4) echo 1.10 ;;
     copyup-xfs) echo 0.10 ;;
     read | write) echo 1.03 ;;
@@ -69,6 +74,29 @@ row_bar() {
 
 # The same work many times over: $1 times the shell command $2.
 times() { echo "i=0; while [ \$i -lt $1 ]; do $2 || exit 1; i=\$((i+1)); done"; }
+
+# A user's few minutes in an image: files made and looked at, a program compiled and run, scripts.
+image_session() {
+    cat <<'TEXT'
+set -e
+rm -rf /tmp/session && mkdir /tmp/session && cd /tmp/session
+for i in 1 2 3 4 5 6 7 8; do
+    printf '#include <stdio.h>\n#include <stdlib.h>\nint f%s(int x){return printf("%%d",x)+rand();}\n' $i >f$i.c
+    gcc -O2 -c f$i.c
+done
+echo 'int f1(int); int main(void){return f1(1) < 0;}' >main.c
+gcc -O2 main.c f*.o -o program
+./program >out
+for i in 1 2 3; do
+    python3 -c 'import json, argparse, subprocess, unittest, asyncio, http.client, sqlite3
+import os; print(sum(len(f) for _, _, f in os.walk("/usr/lib/python3")))' >>out
+done
+for i in $(seq 40); do grep -c root /etc/passwd >>out; done
+ls -lR /etc >listing
+find /usr/include -name '*.h' | sort | head -n 50 | xargs cat | wc >>out
+tar cf - /etc 2>/dev/null | gzip -1 >etc.tgz
+TEXT
+}
 
 # The shell text of a row; it runs as `sh -c` with M, TOOLS, INPUT and PYTHON in the environment.
 row_command() {
@@ -104,6 +132,9 @@ row_command() {
         echo "i=\$((i+1)); done; wait"
         ;;
     layers-*) echo "exec \"\$TOOLS/work\" stat \"\$M/tree\" 1200 $spots" ;;
+    image-session) image_session ;;
+    image-start) times "$spawns" /bin/true ;;
+    image-ls) echo "exec ls -lR /bin /boot /etc /home /lib /media /mnt /opt /root /sbin /srv /usr /var" ;;
     wide-*) echo "exec \"\$TOOLS/work\" names \"\$M/wide${1#wide-}\" ${1#wide-} $spots" ;;
     esac
 }
@@ -133,6 +164,8 @@ row_changes() {
 # PRoot is no union, and takes minutes where it is asked often by many.
 row_skips() {
     case $1:$2 in
+    image*:native | image*:ptrace | image*:hybrid) return 1 ;;
+    image*) return 0 ;;
     copyup-*:proot | crowd:proot | layers-*:proot | wide-*:proot) return 0 ;;
     *) return 1 ;;
     esac
@@ -264,8 +297,14 @@ prepare_row() {
         area=$base/$1
         make_layers "${1#layers-}"
         ;;
+    image*)
+        [[ -d ${BENCH_IMAGE%%:*} ]] || refuse "BENCH_IMAGE names no root tree" || return 1
+        area=$base/image
+        mkdir -p "$area"
+        ;;
     esac
     lowers=$area/lower
+    [[ $1 != image* ]] || lowers=$BENCH_IMAGE
     if [[ $1 == layers-* ]]; then
         lowers=$area/1
         for ((i = 2; i <= ${1#layers-}; i++)); do
