@@ -46,14 +46,21 @@ static long get_from(int pidfd, int fd)
     return pidfd < 0 ? pidfd : syscall(NR_pidfd_getfd, pidfd, fd, 0);
 }
 
+static long open_cwd(struct task *t)
+{
+    char name[64];
+    int dir = task_proc_fd(t);
+    return dir < 0 ? dir : openat(dir, task_proc_name(t, "cwd", name), O_PATH | O_CLOEXEC);
+}
+
 static int caller_fd_get(struct caller *who, int fd)
 {
     struct task *t = task_of(who);
     if (held.own >= 0 && held.t == t && held.fd == fd)
         return held.own;
-    long got = get_from(task_pidfd(t), fd);
+    long got = fd == AT_FDCWD ? open_cwd(t) : get_from(task_pidfd(t), fd);
     /* A thread group whose leader has ended answers for none of its descriptors. */
-    if (got < 0 && t->tid != t->proc->tgid)
+    if (got < 0 && fd != AT_FDCWD && t->tid != t->proc->tgid)
         got = get_from(task_thread_pidfd(t), fd);
     if (got < 0)
         return -EBADF;
@@ -87,7 +94,7 @@ static long caller_fd_link(struct caller *who, int fd, char *buf, size_t cap)
         return -EBADF;
     ssize_t n = readlinkat(dir, task_proc_name(t, entry, name), buf, cap - 1);
     if (n < 0)
-        return -EBADF;
+        return errno == ENAMETOOLONG ? -ENAMETOOLONG : -EBADF;
     buf[n] = '\0';
     return n;
 }

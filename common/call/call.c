@@ -286,10 +286,8 @@ static bool makes_links(const struct sysrow *row)
            row->handler == CALL_RENAME || row->handler == CALL_MOUNT;
 }
 
-void call_dispatch(struct call *c)
+static void dispatch(struct call *c)
 {
-    if (c->view->ways && makes_links(c->row))
-        ways_change(c->view->ways);
     switch ((enum call_handler)c->row->handler) {
     case CALL_OPEN:
         call_open(c);
@@ -418,6 +416,15 @@ void call_dispatch(struct call *c)
         call_done(c, -ENOSYS); /* the supervisor's own families never come here */
         break;
     }
+}
+
+void call_dispatch(struct call *c)
+{
+    if (c->view->ways && makes_links(c->row))
+        ways_change(c->view->ways);
+    dispatch(c);
+    if (c->action == CALL_DONE && c->result == -ENAMETOOLONG)
+        call_deep(c);
 }
 
 void call_settle(struct call *c, long result)

@@ -43,6 +43,8 @@ void call_rename(struct call *c);
 void call_link(struct call *c);
 /* dir.c */
 void call_getdents(struct call *c);
+/* deep.c: a call that ended with ENAMETOOLONG, where the kernel may be asked instead */
+void call_deep(struct call *c);
 /* other.c */
 void call_watch(struct call *c);
 void call_mount(struct call *c);

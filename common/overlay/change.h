@@ -156,6 +156,8 @@ int swap_in(struct overlay *o, int from, int dir, const char *name);
 
 /* -- faked.c
  * ---------------------------------------------------------------------------------------- */
+/* Gives the table of owners back. */
+void faked_forget(struct overlay *o);
 /* The copy that `fd` is open on shows what its original (stat low, path `from`) showed. */
 int faked_copied(struct overlay *o, int fd, const char *from, const struct stat *low);
 /* `name` of the upper directory `at`, which is `dir` of the union, was made by the caller: m says

@@ -2,8 +2,8 @@
  * that. His own objects are shown as the fake user's; for everything else there is an xattr of the
  * form that podman and fuse-overlayfs have ("uid:gid:mode", octal, with ":char-MAJOR-MINOR" or
  * ":block-..." for a device, which then is an empty file). The real mode goes on letting the owner
- * in. Symlinks, fifos and sockets carry no such xattr (xattr(7)): they are always the fake user's
- * own. */
+ * in. Symlinks, fifos and sockets carry no such xattr (xattr(7)): whose they are is known while the
+ * session lasts, afterwards they are the fake user's own. */
 #include "overlay/change.h"
 #include "base/str.h"
 #include "vfs/access.h"
@@ -81,13 +81,64 @@ static bool carries(mode_t mode)
     return S_ISREG(mode) || S_ISDIR(mode);
 }
 
-/* Makes the real stat of an object, to which `path` leads, what it shows. */
-static void show(struct overlay *o, const char *path, bool follow, struct stat *st)
+/* -- what carries no xattr: a table by number, of this process alone ---------------------- */
+
+#define OWNERS_MAX 8192
+
+struct faked_owner {
+    u64 dev, ino; /* 0 = free */
+    u32 uid, gid;
+};
+
+static struct faked_owner *owner_slot(struct overlay *o, const struct stat *real)
+{
+    u64 h = (real->st_ino ^ real->st_dev << 7) * 0x9e3779b97f4a7c15u >> 32;
+    for (unsigned i = 0; i < OWNERS_MAX; i++) {
+        struct faked_owner *e = &o->owners[(h + i) % OWNERS_MAX];
+        if (!e->ino || (e->ino == real->st_ino && e->dev == real->st_dev))
+            return e;
+    }
+    return NULL;
+}
+
+static void show_owner(struct overlay *o, const struct stat *real, struct stat *st)
+{
+    const struct faked_owner *e = o->owners ? owner_slot(o, real) : NULL;
+    if (!e || !e->ino)
+        return;
+    st->st_uid = e->uid;
+    st->st_gid = e->gid;
+}
+
+void faked_forget(struct overlay *o)
+{
+    if (o->owners)
+        sys_unmap(o->owners, OWNERS_MAX * sizeof(*o->owners));
+    o->owners = NULL;
+}
+
+/* A full table forgets: the object is the fake user's. */
+static void note_owner(struct overlay *o, const struct stat *real, const struct stat *shown)
+{
+    if (!o->owners)
+        o->owners = sys_map(OWNERS_MAX * sizeof(*o->owners));
+    struct faked_owner *e = o->owners ? owner_slot(o, real) : NULL;
+    if (e)
+        *e = (struct faked_owner){real->st_dev, real->st_ino, shown->st_uid, shown->st_gid};
+}
+
+/* -- showing ------------------------------------------------------------------------------ */
+
+/* Makes of an object's stat what it shows; `path` leads to it, `real` is its real one. */
+static void show(struct overlay *o, const char *path, bool follow, const struct stat *real,
+                 struct stat *st)
 {
     char text[FAKED_TEXT];
     session_show_ids(o->s, st);
-    if (!carries(st->st_mode))
+    if (!carries(st->st_mode)) {
+        show_owner(o, real, st);
         return;
+    }
     long n = follow ? sys_getxattr(path, FAKED_XATTR, text, sizeof(text) - 1)
                     : sys_lgetxattr(path, FAKED_XATTR, text, sizeof(text) - 1);
     if (n <= 0)
@@ -99,14 +150,17 @@ static void show(struct overlay *o, const char *path, bool follow, struct stat *
 static void show_fd(struct overlay *o, int fd, struct stat *st)
 {
     char path[SYS_FD_PATH];
-    show(o, sys_fd_path(path, fd), true, st);
+    struct stat real = *st;
+    if (!carries(st->st_mode))
+        sys_fstat(fd, &real); /* of st the identity may be translated */
+    show(o, sys_fd_path(path, fd), true, &real, st);
 }
 
 static void show_node(struct overlay *o, const struct vnode *node, struct stat *st)
 {
     char path[PATH_MAX];
     if (overlay_name(o, node->top, node->path, path) == 0) {
-        show(o, path, false, st);
+        show(o, path, false, &node->st, st);
         return;
     }
     int fd = overlay_grab(&o->vfs, node);
@@ -167,6 +221,7 @@ static int put(struct overlay *o, int fd, const struct stat *real, const struct 
     int r = 0;
     sys_fd_path(path, fd);
     if (!carries(real->st_mode)) {
+        note_owner(o, real, shown);
         if (!S_ISLNK(real->st_mode) && (shown->st_mode & 07777) != now)
             r = sys_fchmodat(AT_FDCWD, path, shown->st_mode & 07777);
         return r;
@@ -213,7 +268,7 @@ int faked_copied(struct overlay *o, int fd, const char *from, const struct stat 
     int r = sys_fstat(fd, &real);
     if (r < 0)
         return r;
-    show(o, from, true, &shown);
+    show(o, from, true, low, &shown);
     return put(o, fd, &real, &shown);
 }
 
@@ -227,12 +282,17 @@ int faked_made(struct overlay *o, struct caller *who, const struct vnode *dir, i
     bool device = m && m->kind == MAKE_NODE && (S_ISCHR(m->mode) || S_ISBLK(m->mode));
     if (m && m->kind == MAKE_LINK)
         return 0;
-    if (uid == o->s->fake_uid && gid == o->s->fake_gid && !device)
+    bool own = uid == o->s->fake_uid && gid == o->s->fake_gid;
+    if (own && !device && !o->owners) /* an older object's number may come again */
         return 0;
     int fd = sys_openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
     if (fd < 0)
         return fd;
     int r = sys_fstat(fd, &real);
+    if (r == 0 && own && !device && carries(real.st_mode)) {
+        sys_close(fd);
+        return 0;
+    }
     shown = real;
     shown.st_uid = uid;
     shown.st_gid = gid;

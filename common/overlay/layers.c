@@ -168,6 +168,7 @@ int overlay_init_in(struct overlay *o, const struct session *s, void *memory, in
 void overlay_fini(struct overlay *o)
 {
     kept_drop(o);
+    faked_forget(o);
     for (unsigned i = 0; i < LAYERS_MAX; i++) {
         if (o->layer_fd[i] >= 0)
             sys_close(o->layer_fd[i]);

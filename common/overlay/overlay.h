@@ -131,6 +131,7 @@ struct overlay {
     struct known_name names[KNOWN_NAMES];
     u64 asked[ASKED_BITS / 64]; /* by_path: for which facts somebody was asked already, by hash */
     void (*unable)(void);       /* by_path: this call is the supervisor's; its result is not used */
+    struct faked_owner *owners; /* faked.c; NULL until there is one */
     u64 serial;                 /* for temporary names in work */
     struct gone gone[GONE_MAX]; /* the last ones, by serial */
     u32 nremains;               /* so many so far */

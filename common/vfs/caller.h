@@ -30,13 +30,13 @@ struct caller_ops {
     int (*write)(struct caller *who, u64 addr, const void *src, size_t n);
     /* A NUL-terminated string: its length, -EFAULT, or -ENAMETOOLONG where no NUL is in cap. */
     long (*read_str)(struct caller *who, char *dst, u64 addr, size_t cap);
-    /* A descriptor usable here for the caller's descriptor (the same open file description);
-     * -EBADF. Give it back with fd_put. */
+    /* A descriptor usable here for the caller's descriptor (the same open file description), or of
+     * its working directory (AT_FDCWD; the supervisor only); -EBADF. Give it back with fd_put. */
     int (*fd_get)(struct caller *who, int fd);
     void (*fd_put)(struct caller *who, int fd);
     /* The kernel's path of the caller's descriptor, or of its cwd for AT_FDCWD, NUL-terminated:
-     * length or -EBADF. "pipe:[1]" and the like are not paths; a removed object's ends in
-     * " (deleted)". */
+     * length, -EBADF, or -ENAMETOOLONG (call/deep.c). "pipe:[1]" and the like are not paths; a
+     * removed object's ends in " (deleted)". */
     long (*fd_link)(struct caller *who, int fd, char *buf, size_t cap);
     /* fstat of the caller's descriptor or of its cwd (AT_FDCWD). Cheaper than fd_get + fstat. */
     int (*fd_stat)(struct caller *who, int fd, struct stat *st);

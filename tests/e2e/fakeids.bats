@@ -91,6 +91,17 @@ yes"
     expect 1 sh_in 'mknod w c 0 0'
 }
 
+@test "links, fifos and sockets have an owner as long as the session lasts" {
+    ordinary
+    shows 'ln -s x l; mkfifo p; chown -h 5:6 l; chown 7:8 p; chmod 600 p; mv l m; stat -c "%u:%g %a" m p
+        rm m p; ln -s y l; mkfifo p; stat -c "%u:%g" l p' <<'EOF'
+5:6 777
+7:8 600
+0:0
+0:0
+EOF
+}
+
 @test "one who is not root any more is judged by what is recorded" {
     mkdir "$L1/own"
     shows 'chown 33:33 own; chown 34:34 dir; mkdir shut; chown 34 shut; chmod 700 shut' </dev/null

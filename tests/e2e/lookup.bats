@@ -149,6 +149,13 @@ cat ../../m/d/2 = 2
 EOT
 }
 
+@test "directories deeper than any path" {
+    mkdir "$L1/in"
+    probe deep "$M"
+    probe deep "$M/in"
+    is "$(find "$U/in" "$L1/in" | wc -l) $(find "$U" -name 'ddd*' | wc -l)" "2 0"
+}
+
 @test "long names and long paths have the native limits" {
     long=$(printf 'n%.0s' $(seq 255))
     [ "$E2E_STYLE" != fileprefix ] || long=${long:4}
