@@ -82,6 +82,7 @@ static struct known {
     off_t size;
     struct timespec mtime, ctime;
     char interp[64];
+    enum { ARGV0_UNKNOWN, ARGV0_NO, ARGV0_YES } argv0; /* of a loader */
 } known[KNOWN];
 
 static bool same_time(struct timespec a, struct timespec b)
@@ -89,11 +90,19 @@ static bool same_time(struct timespec a, struct timespec b)
     return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
 
+static struct known *find(const struct stat *st)
+{
+    struct known *k = &known[st->st_ino % KNOWN];
+    return k->ino && k->ino == st->st_ino && k->dev == st->st_dev && k->size == st->st_size &&
+                   same_time(k->mtime, st->st_mtim) && same_time(k->ctime, st->st_ctim)
+               ? k
+               : NULL;
+}
+
 bool elf_known(const struct stat *st, struct elf *out)
 {
-    const struct known *k = &known[st->st_ino % KNOWN];
-    if (!k->ino || k->ino != st->st_ino || k->dev != st->st_dev || k->size != st->st_size ||
-        !same_time(k->mtime, st->st_mtim) || !same_time(k->ctime, st->st_ctim))
+    const struct known *k = find(st);
+    if (!k)
         return false;
     out->kind = ELF_NATIVE;
     memcpy(out->interp, k->interp, sizeof(k->interp));
@@ -118,6 +127,22 @@ void elf_note(const struct stat *st, const struct elf *elf)
 }
 
 /* -- loaders ------------------------------------------------------------------------------ */
+
+bool elf_loader_known(const struct stat *st, bool *argv0)
+{
+    const struct known *k = find(st);
+    if (!k || k->argv0 == ARGV0_UNKNOWN)
+        return false;
+    *argv0 = k->argv0 == ARGV0_YES;
+    return true;
+}
+
+void elf_note_loader(const struct stat *st, bool argv0)
+{
+    struct known *k = find(st);
+    if (k)
+        k->argv0 = argv0 ? ARGV0_YES : ARGV0_NO;
+}
 
 bool elf_loader_takes_argv0(int fd)
 {

@@ -24,5 +24,8 @@ bool elf_known(const struct stat *st, struct elf *out);
 void elf_note(const struct stat *st, const struct elf *elf);
 /* True where the program loader `fd` takes --argv0 (glibc 2.33, musl 1.2.3 and newer). */
 bool elf_loader_takes_argv0(int fd);
+/* The same of a file with this stat, which is noted by elf_note() first. */
+bool elf_loader_known(const struct stat *st, bool *argv0);
+void elf_note_loader(const struct stat *st, bool argv0);
 
 #endif

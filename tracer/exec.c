@@ -8,6 +8,7 @@
 #include "tracer/execargs.h"
 #include "tracer/fakeids.h"
 #include "tracer/inject.h"
+#include "tracer/interp.h"
 #include "tracer/remote.h"
 #include "tracer/script.h"
 #include "tracer/shim.h"
@@ -140,20 +141,6 @@ static bool text_busy(int fd)
     return SYS5(SYS_execveat, fd, "", argv, argv + 1, AT_EMPTY_PATH | AT_EXECVE_CHECK) == -ETXTBSY;
 }
 
-/* Resolves an interpreter: its path is virtual and starts from the program's cwd. */
-static int find_interpreter(struct execution *x, const char *path, struct place *p)
-{
-    struct call *c = x->call;
-    int err = 0;
-    if (path[0] != '/')
-        err = walk_base(c->view, c->who, AT_FDCWD, c->base, sizeof(c->base), p);
-    if (!err)
-        err = walk(c->view, c->who, path[0] == '/' ? "/" : c->base, path, WALK_FOLLOW, p);
-    if (!err && !p->exists)
-        err = -ENOENT;
-    return err;
-}
-
 static int load_args(struct execution *x)
 {
     return exec_args_load(&x->args, x->task, x->call->arg[x->call->row->path + 1]);
@@ -185,7 +172,7 @@ static int run_script(struct execution *x, const struct script *s)
     str_copy(x->name, sizeof(x->name), s->interp);
     x->by_fd = -1;
     x->place = &x->call->place2;
-    err = find_interpreter(x, s->interp, x->place);
+    err = interp_find(x->call, s->interp, x->place);
     x->touched |= ours(x->place);
     return err;
 }
@@ -213,6 +200,24 @@ static void name_in_root(const struct view *view, const struct place *p, char *b
         walk_in_root(view, buf, (size_t)n);
 }
 
+static int loader_takes_argv0(const struct execution *x, const char *loader, bool *yes)
+{
+    const struct place *p = &x->loader;
+    struct stat st;
+    if (p->in_union && elf_loader_known(&p->node.st, yes))
+        return 0;
+    int fd = open_place(p, loader, &st);
+    if (fd < 0)
+        return fd;
+    struct elf elf;
+    *yes = elf_loader_takes_argv0(fd);
+    elf_read(fd, &elf);
+    elf_note(&st, &elf);
+    elf_note_loader(&st, *yes);
+    sys_close(fd);
+    return 0;
+}
+
 /* The program at hand gives way to its loader, which lies in the union and opens the program
  * itself, by a path that it resolves as any other program does. */
 static int run_loader(struct execution *x, const char *loader)
@@ -226,12 +231,10 @@ static int run_loader(struct execution *x, const char *loader)
     long n = exec_args_first(&x->args, x->task, x->argv0, sizeof(x->argv0));
     if (n == -EFAULT)
         return -EFAULT;
-    struct stat st;
-    int fd = open_place(&x->loader, loader, &st);
-    if (fd < 0)
-        return fd;
-    bool takes_argv0 = elf_loader_takes_argv0(fd);
-    sys_close(fd);
+    bool takes_argv0;
+    err = loader_takes_argv0(x, loader, &takes_argv0);
+    if (err)
+        return err;
     exec_args_drop_first(&x->args);
     if (x->by_fd >= 0 && !x->place->exists)
         snprintf(x->plan->exe, sizeof(x->plan->exe), "/proc/self/fd/%d", x->by_fd);
@@ -337,7 +340,7 @@ static int unfold(struct execution *x)
         }
         if (elf.kind != ELF_NATIVE || !elf.interp[0])
             return 0;
-        err = find_interpreter(x, elf.interp, &x->loader);
+        err = interp_find(x->call, elf.interp, &x->loader);
         if (!ours(&x->loader) || (!err && same_natively(&x->loader, elf.interp)))
             return 0;
         return err ? err : run_loader(x, elf.interp);
@@ -502,6 +505,9 @@ static bool is_own_exe(const struct task *t, const char *path)
     return strcmp(path, own) == 0;
 }
 
+/* The last program was given arguments of ours, which is done at a stop: so will the next be. */
+static bool lays_out;
+
 void exec_dispatch(struct task *t, struct call *c)
 {
     u64 known = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_EXECVE_CHECK;
@@ -525,6 +531,10 @@ void exec_dispatch(struct task *t, struct call *c)
     }
     t->program = 0;
     t->plain_program = false;
+    if (t->noticed && lays_out && (c->by_fd || c->place.exists)) { /* to a stop, then */
+        rewrite_nothing(c);
+        return;
+    }
     struct execution *x = calloc(1, sizeof(*x));
     struct exec_plan *plan = calloc(1, sizeof(*plan));
     if (x && plan) {
@@ -532,6 +542,7 @@ void exec_dispatch(struct task *t, struct call *c)
         x->call = c;
         x->plan = plan;
         decide(x);
+        lays_out = x->argued && c->action == CALL_REWRITE;
         exec_args_free(&x->args);
         /* By descriptor alone, the file that runs gives the name (Linux 6.14). */
         plan->rename = plan->said[0] && !c->by_fd &&
