@@ -303,7 +303,7 @@ static void dispatch_clone(struct task *t, struct call *c)
     call_pass(c);
     if (arg < 0 && t->who.ops.read(&t->who, &flags, c->arg[0], sizeof(flags)))
         return;
-    if ((flags & (CLONE_FS | CLONE_THREAD)) == CLONE_FS)
+    if ((flags & (CLONE_FS | CLONE_FILES)) && !(flags & CLONE_THREAD))
         shim_moves_shared();
     bool special = is_special(flags) && found_may_miss(t);
     if (special && t->noticed) { /* to a stop first */

@@ -126,6 +126,7 @@ void serve_dispatch(struct task *t)
 {
     creds_of(t); /* who.same_as_session is read by everybody */
     t->who.shares_memory = t->mm->refs > 1 || !t->seized;
+    t->who.shares_files = t->mm->refs > 1 || t->proc->refs > 1 || sup.overlay->facts->cwds_shared;
     dispatch(t, t->call);
     caller_call_over();
 }

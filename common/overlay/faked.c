@@ -276,7 +276,7 @@ int faked_made(struct overlay *o, struct caller *who, const struct vnode *dir, i
                const char *name, const struct making *m)
 {
     const struct cred *cred = who->ops.cred(who);
-    struct stat above, real, shown;
+    struct stat above, real = {0}, shown;
     faked_getattr(&o->vfs, dir, &above);
     u32 uid = cred->fsuid, gid = above.st_mode & S_ISGID ? above.st_gid : cred->fsgid;
     bool device = m && m->kind == MAKE_NODE && (S_ISCHR(m->mode) || S_ISBLK(m->mode));

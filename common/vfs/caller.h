@@ -79,6 +79,7 @@ struct caller {
     struct caller_ops ops;
     struct plan *plan; /* NULL: it makes none */
     int tgid, tid;
+    bool shares_files;    /* another one can change its descriptors or its working directory */
     bool shares_memory;   /* another thread or process can write to the caller's memory */
     bool same_as_session; /* its credentials are the session's: the kernel may judge permission */
 };
