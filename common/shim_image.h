@@ -16,13 +16,14 @@
 #include "vfs/walk.h"
 #include <linux/openat2.h>
 
-#define SHIM_PAGE   4096u
-#define SHIM_FACTS  (2u << 20) /* room for overlay_shared_size() */
-#define SHIM_SLOT   0x20000u   /* bytes of stack for one call under way; preload/entry.S */
-#define SHIM_SLOTS  16u
-#define SHIM_STUB   32u                 /* bytes of a stub */
-#define SHIM_STUBS  128u                /* in the text */
-#define SHIM_COOKIE 0xc00c1ec00c1ec00cu /* stands in the text for the session's */
+#define SHIM_PAGE       4096u
+#define SHIM_FACTS      (2u << 20) /* room for overlay_shared_size() */
+#define SHIM_SLOT       0x20000u   /* bytes of stack for one call under way; preload/entry.S */
+#define SHIM_SLOTS      16u
+#define SHIM_STUB       32u                 /* bytes of a stub */
+#define SHIM_STUBS      512u                /* in the text, four pages */
+#define SHIM_STUBS_PAGE 128u                /* in a page */
+#define SHIM_COOKIE     0xc00c1ec00c1ec00cu /* stands in the text for the session's */
 
 struct shim_shared {
     struct session session;
@@ -97,6 +98,7 @@ struct shim_saved {
     u64 touch;            /* and the name it makes, for the index; 0 = none */
     u64 over;             /* not 0: it is made, `result` stands */
     u64 moved, moved_pos; /* a descriptor + 1, or 0; and its position to go back to, if undone */
+    u64 missing;          /* not 0: that the call's end finds no such name is its result */
     u64 dir;              /* the call opens a PLAIN directory: the count of changes + 1, or 0 */
 };
 

@@ -87,6 +87,12 @@ at_saved: /* from here on rsp is in the slot */
     ja   last
     mov  128(%rbx), %rax
     jmp  at_finish
+missing:
+    cmp  $-2, %rax /* ENOENT */
+    jne  at_leave
+    cmpq $0, 208(%rbx)
+    je   at_leave
+    jmp  at_finish
 last: /* the one thing that stays: only its failure may be made undone */
     mov  136(%rbx), %rax
     mov  144(%rbx), %rdi
@@ -98,7 +104,7 @@ last: /* the one thing that stays: only its failure may be made undone */
     syscall
 at_last: /* rax is the result, or an error */
     test %rax, %rax
-    js   at_leave
+    js   missing
     mov  %rax, 128(%rbx)
     movq $1, 184(%rbx)
 at_last_end: /* the result is in the slot */
@@ -171,6 +177,6 @@ shim_gate:
     .globl shim_stubs
     .hidden shim_stubs
 shim_stubs:
-    .fill 4096, 1, 0xcc
+    .fill 4 * 4096, 1, 0xcc
 
     .section .note.GNU-stack, "", @progbits

@@ -133,12 +133,6 @@ static bool take_path(struct shim_caller *who, struct call *c, const char *said,
     return true;
 }
 
-static int result(struct shim_saved *saved, long value)
-{
-    saved->result = value;
-    return RESULT;
-}
-
 static bool prove(struct shim_caller *who, struct call *c, struct near *at)
 {
     u64 dots[2];
@@ -182,7 +176,7 @@ static int near_stat(struct shim_saved *saved, struct shim_caller *who, struct c
         return SHIM_GO_ON;
     if (!r && c->row->handler == CALL_STAT)
         memcpy((void *)c->arg[c->row->aux], &st, sizeof(st));
-    return result(saved, r);
+    return shim_result(saved, r);
 }
 
 static int near_statx(struct shim_saved *saved, struct shim_caller *who, struct call *c,
@@ -202,7 +196,7 @@ static int near_statx(struct shim_saved *saved, struct shim_caller *who, struct 
         return SHIM_GO_ON;
     if (!r)
         memcpy((void *)c->arg[c->row->aux], &x, sizeof(x));
-    return result(saved, r);
+    return shim_result(saved, r);
 }
 
 void shim_opened_dir(struct shim_saved *saved)
@@ -247,7 +241,7 @@ static int near_open(struct shim_saved *saved, struct shim_caller *who, struct c
     if (!is_shown(who, c, at, r, &st, true) || (at->stale && r))
         return SHIM_GO_ON;
     if (r)
-        return result(saved, r);
+        return shim_result(saved, r);
     if (!S_ISDIR(st.st_mode)) {
         if (flags & O_DIRECTORY)
             return SHIM_GO_ON;
@@ -277,7 +271,7 @@ static int near_self(struct shim_saved *saved, struct shim_caller *who, struct c
     if (!shim_seen_node(who, &st, is_dir) && !(is_dir && shim_is_plain(who, c, fd, dots)))
         return SHIM_GO_ON;
     memcpy((void *)c->arg[c->row->aux], &st, sizeof(st));
-    return result(saved, 0);
+    return shim_result(saved, 0);
 }
 
 void shim_learn(struct shim_caller *who, const struct call *c)
@@ -316,7 +310,7 @@ static int near_xattr(struct shim_saved *saved, struct call *c, struct near *at)
     if (n != m)
         return SHIM_GO_ON;
     long r = shim_gate(SYS_lgetxattr, (long)at->path, (long)name, (long)arg[2], (long)arg[3], 0);
-    return r >= 0 || r == -ENODATA || r == -EOPNOTSUPP ? result(saved, r) : SHIM_GO_ON;
+    return r >= 0 || r == -ENODATA || r == -EOPNOTSUPP ? shim_result(saved, r) : SHIM_GO_ON;
 }
 
 int shim_near(struct shim_saved *saved, struct shim_caller *who, struct call *c)

@@ -71,6 +71,7 @@ static bool serves(const struct sysrow *row)
     case CALL_OPEN:
         return row->flags >= 0;
     case CALL_GETCWD:
+    case CALL_EXEC:
         return true;
     case CALL_GETDENTS:
         return !(row->traits & SYS_OLD_STRUCT);
@@ -193,6 +194,15 @@ static int open_outside(struct shim_saved *saved, struct shim_memory *memory, co
     return RESULT;
 }
 
+/* Programs are looked for in directory after directory; the one that is there is the supervisor's.
+ */
+static bool finds_nothing(struct call *c)
+{
+    const struct place *p = &c->place;
+    return !call_resolve(c, call_follow(c)) && !c->by_fd && !p->exists && !p->crossed &&
+           !p->host_error && !p->removed && !p->slash && p->magic_fd < 0 && p->last == LAST_NAME;
+}
+
 int shim_handle(struct shim_saved *saved)
 {
     struct shim_own *own = &shim_own;
@@ -201,7 +211,7 @@ int shim_handle(struct shim_saved *saved)
     struct shim_caller who;
     struct view view;
     struct call c;
-    saved->touch = saved->dir = 0;
+    saved->touch = saved->dir = saved->missing = 0;
     if (__atomic_load_n(&own->off, __ATOMIC_ACQUIRE) || !row || !serves(row))
         return LEAVE;
     if (!__atomic_load_n(&own->ready, __ATOMIC_ACQUIRE))
@@ -238,14 +248,20 @@ int shim_handle(struct shim_saved *saved)
     }
     if (row->handler == CALL_GETDENTS)
         return shim_list(saved, &who, &c) ? RESULT : LEAVE;
-    int near = shim_near(saved, &who, &c);
+    int near = shim_outside(saved, &who, &c);
+    if (near == SHIM_GO_ON)
+        near = shim_near(saved, &who, &c);
     if (near != SHIM_GO_ON)
         return shim_stands(facts, changes) ? near : LEAVE;
     call_begin(&c);
+    if (row->handler == CALL_EXEC)
+        return finds_nothing(&c) && shim_stands(facts, changes) ? shim_result(saved, -ENOENT)
+                                                                : LEAVE;
     call_dispatch(&c);
     if (!shim_stands(facts, changes))
         return LEAVE;
     shim_learn(&who, &c);
+    shim_learn_outside(&who, &c);
     if (row->handler == CALL_OPEN && (c.action == CALL_REWRITE || c.action == CALL_PASS))
         return c.action == CALL_REWRITE && c.place.in_union
                    ? open_in_union(saved, memory, &c, changes)

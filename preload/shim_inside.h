@@ -41,6 +41,11 @@ static inline struct shim_memory *shim_memory_of(const struct shim_saved *saved)
     return (struct shim_memory *)((u64)saved + SHIM_SAVED - SHIM_SLOT);
 }
 enum { RESULT, LEAVE, PASS, LAST, SHIM_GO_ON }; /* as entry.S reads it, but for the last */
+static inline int shim_result(struct shim_saved *saved, long value)
+{
+    saved->result = value;
+    return RESULT;
+}
 
 struct call;
 #define OPEN_FLAGS  (O_CLOEXEC | O_NOFOLLOW | O_DIRECTORY | O_NONBLOCK | O_NOCTTY | LARGE_FILE)
@@ -52,6 +57,10 @@ HIDDEN int shim_open_last(struct shim_saved *saved, struct shim_memory *memory, 
                           int dirfd, const char *path);
 /* near.c: RESULT, LAST, or SHIM_GO_ON where the engine has to look. */
 HIDDEN int shim_near(struct shim_saved *saved, struct shim_caller *who, struct call *c);
+/* outside.c: RESULT, PASS, LAST, or SHIM_GO_ON where the engine has to look. */
+HIDDEN int shim_outside(struct shim_saved *saved, struct shim_caller *who, struct call *c);
+/* outside.c: the engine has looked at c->place. */
+HIDDEN void shim_learn_outside(struct shim_caller *who, struct call *c);
 /* attrs.c: fgetxattr and flistxattr. RESULT, PASS or LEAVE. */
 HIDDEN int shim_attrs(struct shim_saved *saved, struct shim_memory *memory, const struct call *c);
 /* True where the xattr name in this argument is no word of an overlay's. */

@@ -222,6 +222,7 @@ static int attach(struct task *t)
     if (ptrace(PTRACE_SEIZE, t->tid, NULL, (void *)found_options(t)) < 0)
         return -errno;
     t->seized = true;
+    t->mm->shim.interrupted = true; /* who knows, before */
     unseized--;
     return 0;
 }

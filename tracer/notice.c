@@ -37,6 +37,14 @@ static void retrace(struct task *t)
     notify_answer(t->notice, REGS_RESTARTNOINTR);
 }
 
+/* The program makes the call once more, from where the instruction is. */
+static void say_again(struct task *t)
+{
+    t->state = TASK_RUNNING;
+    ptrace(PTRACE_INTERRUPT, t->tid, NULL, NULL);
+    notify_answer(t->notice, REGS_RESTARTNOINTR);
+}
+
 void notice_stopped(struct task *t)
 {
     u64 marked[6];
@@ -251,10 +259,17 @@ void notice_arrived(void)
     }
     repoint_by_notice(t);
     shim_repointed(t);
-    t->shim_visit = shim_due(t);
-    if (t->shim_visit) {
-        retrace(t);
-        return;
+    if (shim_due(t)) {
+        enum shim_here here = shim_visit_here(t);
+        t->shim_visit = here == SHIM_AT_A_STOP;
+        if (t->shim_visit) {
+            retrace(t);
+            return;
+        }
+        if (here == SHIM_SAY_AGAIN) {
+            say_again(t);
+            return;
+        }
     }
     if (serve_begin(t, row)) {
         t->state = TASK_RUNNING;

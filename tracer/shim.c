@@ -220,9 +220,20 @@ static bool bring_in(struct visit *v)
     s->slots = slots;
     s->stale = own[2];
     s->nstubs = 0;
+    s->stubs_room = SHIM_STUBS;
     s->stubs = s->base + shim.head.stubs;
     found_births(t, true, t->births > 1);
     return true;
+}
+
+enum shim_here shim_visit_here(struct task *t)
+{
+    struct visit v = {.t = t, .silent = true};
+    struct shim_state *s = &t->mm->shim;
+    if (!s->base || !t->seized || t->mm->refs != 1 || t->proc->refs != 1 ||
+        !shim_rewrite_image(&v, t->regs.ip))
+        return SHIM_AT_A_STOP;
+    return v.under_way ? SHIM_SAY_AGAIN : SHIM_VISITED;
 }
 
 bool shim_visit(struct task *t)
@@ -357,6 +368,10 @@ bool shim_due(struct task *t UNUSED)
 bool shim_visit(struct task *t UNUSED)
 {
     return false;
+}
+enum shim_here shim_visit_here(struct task *t UNUSED)
+{
+    return SHIM_AT_A_STOP;
 }
 enum shim_signal shim_signal(struct task *t UNUSED, int sig UNUSED)
 {

@@ -18,9 +18,13 @@ int shim_init(const struct session *s, void **facts);
 /* The credentials that the shim acts with: the session's own. */
 void shim_set_cred(const struct cred *cred);
 
-/* A notice came: true where the task shall come to a ptrace stop, for shim_visit(). */
+/* A notice came: true where the shim is to be brought in, or sites are to be rewritten. */
 bool shim_due(struct task *t);
-/* At that stop: brings the shim in, rewrites sites. True where the program has to say its call
+/* The same without a stop, where nothing of the program can run meanwhile and it need not be made
+ * to do anything: SHIM_SAY_AGAIN where the call was made by a site that is another now. */
+enum shim_here { SHIM_AT_A_STOP, SHIM_SAY_AGAIN, SHIM_VISITED };
+enum shim_here shim_visit_here(struct task *t);
+/* At a ptrace stop: brings the shim in, rewrites sites. True where the program has to say its call
  * again; its registers are put right. */
 bool shim_visit(struct task *t);
 /* Which program it is that lies in the file with this stat. */

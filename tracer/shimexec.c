@@ -59,7 +59,7 @@ static struct stub_page *make_page(const struct sites *sites, const struct mappi
     if (npages == PAGES_MAX)
         return NULL;
     memset(text, 0xcc, sizeof(text));
-    for (u32 i = 0; i < sites->count && used + 2 <= SHIM_STUBS; i++) {
+    for (u32 i = 0; i < sites->count && used + 2 <= SHIM_STUBS_PAGE; i++) {
         const struct site *site = &sites->site[i];
         if (shim_wants(site, m))
             used += shim_make_stub(text + (size_t)used * SHIM_STUB, at + (u64)used * SHIM_STUB,
@@ -128,10 +128,10 @@ static void fill(struct shim_early *e, u64 base, u64 entry, const struct stub_pa
 static void patch(struct task *t, const struct sites *sites, const struct mapping *m, bool undo)
 {
     struct shim_state *s = &t->mm->shim;
-    const struct site *site[SHIM_STUBS];
-    u8 step[SHIM_STUBS];
+    const struct site *site[SHIM_STUBS_PAGE];
+    u8 step[SHIM_STUBS_PAGE];
     unsigned n = 0, used = 0;
-    for (u32 i = 0; i < sites->count && used + 2 <= SHIM_STUBS; i++) {
+    for (u32 i = 0; i < sites->count && used + 2 <= SHIM_STUBS_PAGE; i++) {
         if (!shim_wants(&sites->site[i], m))
             continue;
         step[n] = sites->site[i].kind == SITE_MOV ? 1 : 2;
@@ -257,6 +257,7 @@ void shim_executed(struct task *t)
     s->entry = u.rip;
     s->stale = early.stale;
     s->stubs = base + shim.head.stubs;
+    s->stubs_room = SHIM_STUBS;
     patch(t, sites, &m, false);
     s->seen[s->nseen].start = m.start;
     s->seen[s->nseen++].end = m.end + 1;

@@ -23,6 +23,8 @@ extern struct shim_common shim;
 struct visit {
     struct task *t;
     bool spoke, gone, rewritten;
+    bool silent;    /* there are to be none, */
+    bool under_way; /* and the site of the call at hand was one of those that are another now */
     long nr;
     u64 arg[6];
 };
@@ -60,8 +62,9 @@ static inline u64 shim_site_at(const struct site *site, const struct mapping *m)
  * their stubs: the first is at `stubs`, each takes step[i] SHIM_STUB. How many were. */
 unsigned shim_patch_all(struct task *t, const struct mapping *m, const struct site *const *site,
                         unsigned n, u64 stubs, const u8 *step);
-/* Makes the sites of the image that holds `ip` lead into the shim. */
-void shim_rewrite_image(struct visit *v, u64 ip);
+/* Makes the sites of the image that holds `ip` lead into the shim. False, and nothing done, where
+ * that takes calls in the program and v->silent. */
+bool shim_rewrite_image(struct visit *v, u64 ip);
 
 /* -- shimexec.c --------------------------------------------------------------------------- */
 

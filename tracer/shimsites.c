@@ -58,7 +58,8 @@ bool shim_mapping(struct task *t, u64 ip, struct mapping *m)
 
 bool shim_wants(const struct site *site, const struct mapping *m)
 {
-    return (site->nr == -1 || shim_serves(site->nr)) && site->offset >= m->offset &&
+    return (site->nr == -1 || site->nr == SYS_execve || shim_serves(site->nr)) &&
+           site->offset >= m->offset &&
            m->start + (site->offset - m->offset) + site->length <= m->end;
 }
 
@@ -239,15 +240,16 @@ static bool stubs_near(struct visit *v, u64 vaddr, const struct mapping *m)
     /* Below the image: behind it the heap may want to grow. */
     u64 room = m->free_to ? m->free_to - 2 * SHIM_PAGE : 0;
     struct shim_state *s = &v->t->mm->shim;
-    if (near(vaddr, s->stubs) && s->nstubs + 2 <= SHIM_STUBS)
+    if (near(vaddr, s->stubs) && s->nstubs + 2 <= s->stubs_room)
         return true;
-    if (!room || !near(vaddr, room))
+    if (v->silent || !room || !near(vaddr, room))
         return false;
     long at = shim_speak(v, SYS_mmap, room, SHIM_PAGE, PROT_READ | PROT_EXEC,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, (u64)-1, 0);
     if (at != (long)room)
         return false;
     s->stubs = room;
+    s->stubs_room = SHIM_STUBS_PAGE;
     s->nstubs = 0;
     return true;
 }
@@ -263,7 +265,7 @@ static bool rewrite(struct visit *v, const struct mapping *m, const struct site 
             return false;
         u64 from = s->stubs + (u64)s->nstubs * SHIM_STUB;
         unsigned used = 0;
-        for (next = at; next < n && s->nstubs + used + 2 <= SHIM_STUBS; next++) {
+        for (next = at; next < n && s->nstubs + used + 2 <= s->stubs_room; next++) {
             step[next] = (u8)shim_make_stub(stubs + (size_t)used * SHIM_STUB,
                                             from + (u64)used * SHIM_STUB, site[next],
                                             shim_site_at(site[next], m), s->base + shim.head.entry);
@@ -277,41 +279,68 @@ static bool rewrite(struct visit *v, const struct mapping *m, const struct site 
     return true;
 }
 
-void shim_rewrite_image(struct visit *v, u64 ip)
+/* What of the image's table is to be rewritten. */
+static bool is_due(const struct site *site, const struct mapping *m, bool tails)
+{
+    return (site->kind == SITE_MOV || tails) && shim_wants(site, m);
+}
+
+/* All of them have room where stubs are already. */
+static bool has_room(const struct shim_state *s, const struct sites *sites, const struct mapping *m,
+                     bool tails)
+{
+    unsigned n = 0;
+    for (u32 i = 0; i < sites->count; i++)
+        n += is_due(&sites->site[i], m, tails) ? 2 : 0;
+    return near(m->start, s->stubs) && near(m->end, s->stubs) && s->nstubs + n <= s->stubs_room;
+}
+
+static void rewrite_all(struct visit *v, const struct sites *sites, const struct mapping *m,
+                        bool tails)
+{
+    unsigned done = 0;
+    for (u32 i = 0; i < sites->count && !v->gone;) {
+        const struct site *batch[BATCH];
+        unsigned n = 0;
+        for (; i < sites->count && n < BATCH; i++) {
+            const struct site *site = &sites->site[i];
+            if (!is_due(site, m, tails))
+                continue;
+            v->under_way |= site->kind == SITE_TAIL && shim_site_at(site, m) == v->t->regs.ip - 2;
+            batch[n++] = site;
+        }
+        if (n && !rewrite(v, m, batch, n, &done))
+            break;
+    }
+    v->rewritten |= done != 0;
+    log_debug("%d: %u sites rewritten in %s", v->t->tid, done, m->path);
+}
+
+bool shim_rewrite_image(struct visit *v, u64 ip)
 {
     struct task *t = v->t;
     struct shim_state *s = &t->mm->shim;
     struct mapping m;
-    unsigned done = 0;
+    size_t later = 0;
     if (s->nseen == ARRAY_LEN(s->seen)) {
         s->seen[0].start = 0; /* enough */
         s->seen[0].end = ~(u64)0;
-        return;
+        return true;
     }
     if (!shim_mapping(t, ip - 1, &m))
-        return;
-    s->seen[s->nseen].start = m.start;
-    s->seen[s->nseen++].end = m.end + 1;
-    size_t later = 0;
+        return true;
     const struct sites *sites = shim_sites_of(&m, false, &later);
     s->credit_wanted = later;
-    if (later) {
-        s->nseen--;
-        return;
-    }
-    bool tails = sites && !has_handlers(t);
-    for (u32 i = 0; sites && i < sites->count && !v->gone;) {
-        const struct site *batch[BATCH];
-        unsigned n = 0;
-        for (; i < sites->count && n < BATCH; i++) {
-            if ((sites->site[i].kind == SITE_MOV || tails) && shim_wants(&sites->site[i], &m))
-                batch[n++] = &sites->site[i];
-        }
-        if (n && !rewrite(v, &m, batch, n, &done))
-            break;
-    }
-    v->rewritten |= done != 0;
-    log_debug("%d: %u sites rewritten in %s", t->tid, done, m.path);
+    if (later)
+        return true;
+    bool tails = sites && (!s->interrupted || !has_handlers(t));
+    if (sites && v->silent && !has_room(s, sites, &m, tails))
+        return false;
+    s->seen[s->nseen].start = m.start;
+    s->seen[s->nseen++].end = m.end + 1;
+    if (sites)
+        rewrite_all(v, sites, &m, tails);
+    return true;
 }
 
 #endif

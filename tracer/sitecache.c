@@ -30,7 +30,8 @@ static s64 ns_of(const struct timespec *t)
     return (s64)t->tv_sec * NS_PER_SEC + t->tv_nsec;
 }
 
-/* Calls that an in-process side may serve; and mmap, by which a loader brings in the C library. */
+/* Calls that an in-process side may serve; execve, which it answers where there is nothing to run;
+ * and mmap, by which a loader brings in the C library. */
 static void want_rows(struct site_wants *want)
 {
     for (int i = 0; i < systab_rows(); i++) {
@@ -38,6 +39,7 @@ static void want_rows(struct site_wants *want)
         if (!(row->traits & (SYS_SUPERVISOR | SYS_ARG_FILTER)))
             sites_want(want, row->nr);
     }
+    sites_want(want, SYS_execve);
     sites_want(want, SYS_mmap);
 }
 

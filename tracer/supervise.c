@@ -283,6 +283,8 @@ static void on_stop(int tid, int status)
                 notice_signal(t);
             else if (in_shim == SHIM_FAULT)
                 sig = 0;
+            if (sig && t->mm)
+                t->mm->shim.interrupted = true;
             task_run(t, sig, false);
         }
         break;

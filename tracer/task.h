@@ -29,8 +29,9 @@ struct shim_state {
     u64 entry;            /* and where the program begins */
     u64 program;          /* which one it is, 0 = not known; shimexec.c */
     u64 stale;
-    u64 stubs; /* the page with room for them, so many used */
-    unsigned nstubs, nseen;
+    bool interrupted; /* a handler of a signal may have begun and not ended */
+    u64 stubs;        /* pages with room for so many of them, so many used */
+    unsigned stubs_room, nstubs, nseen;
     struct {
         u64 start, end;
     } seen[24]; /* mappings whose sites were rewritten, or have none */

@@ -37,15 +37,13 @@ static bool plain_path(const char *base, const char *path, struct place *place)
     return !dot;
 }
 
-#define OUTSIDE 0xff /* no layer's number (LAYERS_MAX): tells the two apart in the table */
-
 /* What RESOLVE_NO_SYMLINKS says of a path outside, for whoever opens nothing: 0, -ENOENT, or
  * another error. */
 static int look_outside(const struct view *view, char *path, size_t len, bool follow, bool asked)
 {
     struct stat st;
     u32 when = view->steady ? steady_now() : 0;
-    u64 salt = view->steady ? *view->moves << 8 | OUTSIDE : 0;
+    u64 salt = view->steady ? *view->moves << 8 | STEADY_OUTSIDE : 0;
     size_t up = len;
     while (path[up] != '/')
         up--;

@@ -93,6 +93,11 @@ int steady_way(u64 *table, u64 salt, int dir, char *text, size_t root, size_t n,
     }
 }
 
+bool steady_known(u64 *table, u64 salt, const char *path, size_t n, u32 *when)
+{
+    return is_known(table, hash_path(salt, path, n), *when, when);
+}
+
 void steady_note(u64 *table, u64 salt, const char *path, size_t n, u32 when)
 {
     note(table, hash_path(salt, path, n), when);

@@ -9,6 +9,12 @@
 #define STEADY_ENTRIES 4096
 #define STEADY_TICKS   1200 /* some thirty milliseconds */
 
+/* Salts of places that are no layer; the count of the session's moves outside lies above them. */
+enum steady_place {
+    STEADY_APART = 0xfe, /* outside, and neither the union nor a layer is anywhere near */
+    STEADY_OUTSIDE = 0xff,
+};
+
 u32 steady_now(void);
 
 /* Asks, where it is not known, whether each directory of text[root .. root + n) is one and no
@@ -17,6 +23,8 @@ u32 steady_now(void);
  * the oldest answer is from. `salt` tells places apart in the table: STEADY_ENTRIES words, zeroed
  * at first, of one thread or several; NULL = everything is asked. */
 int steady_way(u64 *table, u64 salt, int dir, char *text, size_t root, size_t n, u32 *when);
+/* What the table alone says: true where all of it is known, *when as above. */
+bool steady_known(u64 *table, u64 salt, const char *path, size_t n, u32 *when);
 /* One more was seen to be a directory, at the end of such a way. */
 void steady_note(u64 *table, u64 salt, const char *path, size_t n, u32 when);
 
