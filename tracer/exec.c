@@ -255,6 +255,47 @@ static int run_loader(struct execution *x, const char *loader)
     return err ? err : check_file(who, &x->loader, x->real, sizeof(x->real));
 }
 
+/* Reads what is known of the loader at `p`, or (NULL) of the host's at `path`. */
+static bool read_loader(const struct place *p, const char *path, struct loader *out)
+{
+    struct stat st;
+    if (p ? p->in_union : sys_fstatat(AT_FDCWD, path, &st, 0) == 0) {
+        if (p)
+            st = p->node.st;
+        if (loader_known(&st, out))
+            return out->span != 0;
+    }
+    int fd = p ? open_place(p, path, &st) : sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    if (p || (sys_fstat(fd, &st) == 0 && S_ISREG(st.st_mode)))
+        loader_read(fd, &st, out);
+    else
+        out->span = 0;
+    sys_close(fd);
+    return out->span != 0;
+}
+
+/* The kernel would start the host's loader: it may, and finds its place taken (loader.h). False
+ * where that cannot be, so that the union's is run as a program. */
+static bool change_loader(struct execution *x, const char *loader)
+{
+    struct caller *who = &x->task->who;
+    struct loader_change *c = &x->plan->loader;
+    if (x->by_fd >= 0 || loader[0] != '/' || x->task->proc->shim_off ||
+        check_file(who, &x->loader, c->real, sizeof(c->real)) ||
+        str_copy(c->said, sizeof(c->said), loader) < 0 || !read_loader(NULL, loader, &c->host) ||
+        !read_loader(&x->loader, loader, &c->ours) || !loader_fits(c))
+        return false;
+    who->ops.assume(who);
+    bool may = sys_faccessat2(AT_FDCWD, loader, X_OK, AT_EACCESS) == 0 &&
+               sys_faccessat2(AT_FDCWD, c->real, R_OK, AT_EACCESS) == 0;
+    who->ops.resume(who);
+    x->plan->change = may;
+    x->touched |= may;
+    return may;
+}
+
 /* -- all of it -----------------------------------------------------------------------------------
  */
 
@@ -342,6 +383,8 @@ static int unfold(struct execution *x)
             return 0;
         err = interp_find(x->call, elf.interp, &x->loader);
         if (!ours(&x->loader) || (!err && same_natively(&x->loader, elf.interp)))
+            return 0;
+        if (!err && change_loader(x, elf.interp))
             return 0;
         return err ? err : run_loader(x, elf.interp);
     }
@@ -505,7 +548,7 @@ static bool is_own_exe(const struct task *t, const char *path)
     return strcmp(path, own) == 0;
 }
 
-/* The last program was given arguments of ours, which is done at a stop: so will the next be. */
+/* The last program was run by other words than its own, which takes a stop: so will the next be. */
 static bool lays_out;
 
 void exec_dispatch(struct task *t, struct call *c)
@@ -542,7 +585,7 @@ void exec_dispatch(struct task *t, struct call *c)
         x->call = c;
         x->plan = plan;
         decide(x);
-        lays_out = x->argued && c->action == CALL_REWRITE;
+        lays_out = c->action == CALL_REWRITE;
         exec_args_free(&x->args);
         /* By descriptor alone, the file that runs gives the name (Linux 6.14). */
         plan->rename = plan->said[0] && !c->by_fd &&

@@ -2,6 +2,7 @@
 #ifndef FUSS_TRACER_EXEC_H
 #define FUSS_TRACER_EXEC_H
 
+#include "tracer/loader.h"
 #include "tracer/task.h"
 #include <string.h>
 
@@ -9,7 +10,9 @@
 struct exec_plan {
     char exe[PATH_MAX];  /* virtual path of the program where the kernel's own link says another */
     char said[PATH_MAX]; /* what AT_EXECFN shall say, "" = leave it */
-    bool rename;         /* the kernel names the process after another file than that one */
+    bool change;         /* the loader is another than the kernel's */
+    struct loader_change loader;
+    bool rename; /* the kernel names the process after another file than that one */
 };
 
 static inline const char *exec_base_name(const char *path)

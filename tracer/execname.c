@@ -4,6 +4,7 @@
 #include "tracer/exec.h"
 #include "tracer/inject.h"
 #include "tracer/remote.h"
+#include "tracer/shim.h"
 #include "tracer/supervise.h"
 #include <elf.h>
 #include <stdlib.h>
@@ -44,6 +45,8 @@ void exec_event(struct task *t)
     if (plan->rename)
         str_copy_n(t->comm, sizeof(t->comm), exec_base_name(plan->said),
                    strnlen(exec_base_name(plan->said), sizeof(t->comm) - 1));
+    if (plan->change)
+        loader_exchange(t, &plan->loader, shim_comes(t));
     free(plan);
 }
 

@@ -31,6 +31,9 @@ bool shim_visit(struct task *t);
 u64 shim_program(const struct stat *st);
 /* t->program is to be executed: true where shim_executed() wants to see it. */
 bool shim_expects(const struct task *t);
+/* t->program was just executed: true where shim_executed() should be called once the loader is
+ * there. */
+bool shim_comes(struct task *t);
 /* At the stop of an exec, t being what it has become: brings the shim in where that is cheap. */
 void shim_executed(struct task *t);
 /* At a signal's stop: a call under way in the shim is given up, the program will make it by the

@@ -230,6 +230,12 @@ static bool deserves(struct task *t, struct user_regs_struct *u, struct mapping 
     return asks || *threaded;
 }
 
+bool shim_comes(struct task *t)
+{
+    t->mm->shim.program = t->program;
+    return shim.fd >= 0 && (shim.eager || asks_often(&t->mm->shim));
+}
+
 void shim_executed(struct task *t)
 {
     struct shim_state *s = &t->mm->shim;
@@ -297,6 +303,10 @@ bool shim_early_failed(struct task *t, struct user_regs_struct *u, int sig)
 
 #else
 
+bool shim_comes(struct task *t UNUSED)
+{
+    return false;
+}
 void shim_executed(struct task *t UNUSED) {}
 u64 shim_program(const struct stat *st UNUSED)
 {

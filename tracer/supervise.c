@@ -4,6 +4,7 @@
 #include "tracer/found.h"
 #include "tracer/front.h"
 #include "tracer/inject.h"
+#include "tracer/loader.h"
 #include "tracer/log.h"
 #include "tracer/notice.h"
 #include "tracer/placement.h"
@@ -220,7 +221,8 @@ static void on_exec(int tgid)
         fakeids_executed(t);
     found_births(t, t->proc->exe[0] || t->proc->shim_off, t->proc->exe[0] || t->proc->shim_off);
     trap_exec_over(t);
-    shim_executed(t);
+    if (!t->mm->loader_code)
+        shim_executed(t);
     task_run(t, 0, false);
 }
 
@@ -278,6 +280,11 @@ static void on_stop(int tid, int status)
             trap_exit(t);
         } else {
             log_debug("%d: signal %d", tid, sig);
+            if (loader_exchanged(t, sig)) {
+                shim_executed(t);
+                task_run(t, 0, false);
+                break;
+            }
             enum shim_signal in_shim = shim_signal(t, sig);
             if (in_shim == SHIM_OUTSIDE)
                 notice_signal(t);

@@ -8,8 +8,12 @@ $(OBJ)/tracer/%.o: tracer/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -DFUSS_VERSION='"$(FUSS_VERSION)"' $(CFLAGS) -c $< -o $@
 
+$(OBJ)/tracer/%.o: tracer/%.S
+	@mkdir -p $(@D)
+	$(CC) -c $< -o $@
+
 ifeq ($(TRACER_ARCH),x86_64)
-TRACER_OBJ += $(OBJ)/preload/blob.o
+TRACER_OBJ += $(OBJ)/preload/blob.o $(OBJ)/tracer/loader_x86_64.o
 endif
 
 # The filters' programs, made here and now where what is built can run.
