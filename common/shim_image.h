@@ -34,7 +34,7 @@ struct shim_shared {
 
 /* Entries of the tables of what was seen a moment ago (preload/seen.c): one word each, which
  * threads read and write as they please. */
-#define SHIM_DIRS  2048
+#define SHIM_DIRS  512
 #define SHIM_NODES 8192
 #define SHIM_PATHS 8192
 
@@ -47,6 +47,7 @@ struct shim_own {
     u64 cwds;   /* not 0: one of several threads changed the working directory */
     u64 ready;  /* the shim's: the overlay below is set up */
     u64 steady[STEADY_ENTRIES];
+    u32 nnodes, npaths; /* notes so far; table_room() */
     u64 dir[SHIM_DIRS], node[SHIM_NODES], path[SHIM_PATHS];
     struct overlay overlay;
     struct view view;

@@ -8,6 +8,7 @@
 #include "vfs/steady.h"
 #include <sys/sysmacros.h>
 
+#define FEW        512
 #define WHEN_BITS  24
 #define LAYER_BITS 7 /* LAYERS_MAX */
 #define TAG_BITS   (64 - WHEN_BITS - LAYER_BITS)
@@ -63,7 +64,13 @@ static u64 node_key(const struct shim_caller *who, u64 dev, u64 ino)
 
 static u64 *node_pair(u64 key)
 {
-    return &shim_own.node[key % SHIM_NODES & ~(u64)1];
+    return &shim_own.node[key % table_room(shim_own.nnodes, FEW, SHIM_NODES) & ~(u64)1];
+}
+
+static void put_node(const struct shim_caller *who, u64 key, unsigned kind)
+{
+    put(who, node_pair(key), key, kind);
+    shim_own.nnodes += shim_own.nnodes < FEW;
 }
 
 bool shim_seen_node(struct shim_caller *who, const struct stat *st, bool fresh)
@@ -78,7 +85,7 @@ bool shim_seen_node(struct shim_caller *who, const struct stat *st, bool fresh)
 void shim_note_node(struct shim_caller *who, u64 dev, u64 ino)
 {
     u64 key = node_key(who, dev, ino);
-    put(who, node_pair(key), key, SHOWS);
+    put_node(who, key, SHOWS);
 }
 
 /* The mount counts, too: what lies outside may be the same directory by another one. */
@@ -103,7 +110,7 @@ void shim_note_plain(struct shim_caller *who, u64 dev, u64 ino, u64 mount)
     u64 key = plain_key(who, dev, ino, mount);
     if (bind_is_parent(&shim_shared.session, dev, ino))
         return;
-    put(who, node_pair(key), key, PLAIN);
+    put_node(who, key, PLAIN);
 }
 
 static u64 path_key(const struct shim_caller *who, const char *path, size_t n)
@@ -139,7 +146,7 @@ void shim_note_dir(struct shim_caller *who, const char *path, size_t n, unsigned
 
 static u64 *path_pair(u64 key)
 {
-    return &shim_own.path[key % SHIM_PATHS & ~(u64)1];
+    return &shim_own.path[key % table_room(shim_own.npaths, FEW, SHIM_PATHS) & ~(u64)1];
 }
 
 int shim_seen_path(const struct shim_caller *who, const char *path, size_t n)
@@ -161,7 +168,9 @@ void shim_note_path(const struct shim_caller *who, const char *path, size_t n,
     u64 key = path_key(who, path, n), *pair = path_pair(key);
     u64 kind = S_ISDIR(st->st_mode) ? SHIM_PATH_DIR : overlay_opened_bit(st) << 1;
     u64 first = __atomic_load_n(&pair[0], __ATOMIC_RELAXED);
-    if (first >> KIND_BITS != key >> KIND_BITS)
+    if (first >> KIND_BITS != key >> KIND_BITS) {
         __atomic_store_n(&pair[1], first, __ATOMIC_RELAXED);
+        shim_own.npaths += shim_own.npaths < FEW;
+    }
     __atomic_store_n(&pair[0], key >> KIND_BITS << KIND_BITS | kind, __ATOMIC_RELAXED);
 }

@@ -1,52 +1,108 @@
 #include "tracer/interp.h"
 #include "tracer/supervise.h"
 #include "base/str.h"
+#include "base/sys.h"
 #include "overlay/index.h"
 #include "vfs/steady.h"
 #include <string.h>
 
-/* The one that was resolved last: mostly it is the loader of all programs. It holds while no name
- * of the union is touched, and of what others do to a lower as long as steady directories. */
-static struct {
+#define KNOWN 8
+
+/* One holds while no name of the union is touched, and of what others do to a lower as long as
+ * steady directories. What the object is like is asked anew each time. */
+static struct known {
     u32 when;
     u64 generation;
-    char path[64]; /* "" = none */
+    char path[128]; /* "" = none */
     struct place place;
-} last;
+} known[KNOWN];
+static unsigned next;
 
 static bool may_remember(const struct call *c, const char *path)
 {
-    return path[0] == '/' && strlen(path) < sizeof(last.path) && !c->view->root &&
+    return path[0] == '/' && str_len(path) < sizeof(known[0].path) && !c->view->root &&
            c->who->same_as_session && !c->view->session->fake && sup.overlay->index;
 }
 
-static bool remembers(const struct call *c, const char *path)
+static bool is_still(struct vnode *node)
 {
-    return may_remember(c, path) && strcmp(last.path, path) == 0 &&
-           steady_now() - last.when < STEADY_TICKS &&
-           index_generation(sup.overlay->index) == last.generation;
+    char real[PATH_MAX];
+    struct stat st;
+    if (node->fs->ops.locate(node->fs, node, real, sizeof(real)) < 0 ||
+        sys_fstatat(AT_FDCWD, real, &st, AT_SYMLINK_NOFOLLOW) || !dev_ino_equal(&st, &node->st))
+        return false;
+    node->st = st;
+    return true;
+}
+
+static bool remembers(const struct call *c, const char *path, struct place *p)
+{
+    if (!may_remember(c, path))
+        return false;
+    for (unsigned i = 0; i < KNOWN; i++) {
+        struct known *k = &known[i];
+        if (!str_eq(k->path, path) || steady_now() - k->when >= STEADY_TICKS ||
+            index_generation(sup.overlay->index) != k->generation || !is_still(&k->place.node))
+            continue;
+        *p = k->place;
+        return true;
+    }
+    return false;
+}
+
+/* The time and the state of the union before it is looked for. */
+static struct known begin(void)
+{
+    return (struct known){.when = steady_now(),
+                          .generation =
+                              sup.overlay->index ? index_generation(sup.overlay->index) : 0};
+}
+
+static void remember(const struct call *c, const char *path, const struct place *p,
+                     const struct known *from)
+{
+    if (!p->in_union || !p->exists || p->removed || !may_remember(c, path))
+        return;
+    struct known *k = &known[0];
+    while (k < &known[KNOWN] && !str_eq(k->path, path))
+        k++;
+    if (k == &known[KNOWN])
+        k = &known[next++ % KNOWN];
+    k->when = from->when;
+    k->generation = from->generation;
+    str_copy(k->path, sizeof(k->path), path);
+    k->place = *p;
+}
+
+int interp_resolve(struct call *c)
+{
+    bool plain = c->row->dirfd < 0 &&
+                 c->who->ops.read_str(c->who, c->said, c->arg[c->row->path], PATH_MAX) > 0;
+    if (plain && remembers(c, c->said, &c->place)) {
+        c->by_fd = false;
+        c->fd = AT_FDCWD;
+        return 0;
+    }
+    struct known from = begin();
+    int err = call_resolve(c, call_follow(c));
+    if (plain && !err && !c->by_fd)
+        remember(c, c->said, &c->place, &from);
+    return err;
 }
 
 int interp_find(struct call *c, const char *path, struct place *p)
 {
     int err = 0;
-    if (remembers(c, path)) {
-        *p = last.place;
+    if (remembers(c, path, p))
         return 0;
-    }
-    u32 when = steady_now();
-    u64 generation = sup.overlay->index ? index_generation(sup.overlay->index) : 0;
+    struct known from = begin();
     if (path[0] != '/')
         err = walk_base(c->view, c->who, AT_FDCWD, c->base, sizeof(c->base), p);
     if (!err)
         err = walk(c->view, c->who, path[0] == '/' ? "/" : c->base, path, WALK_FOLLOW, p);
     if (!err && !p->exists)
         err = -ENOENT;
-    if (!err && p->in_union && may_remember(c, path)) {
-        str_copy(last.path, sizeof(last.path), path);
-        last.when = when;
-        last.generation = generation;
-        last.place = *p;
-    }
+    if (!err)
+        remember(c, path, p, &from);
     return err;
 }

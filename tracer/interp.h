@@ -1,11 +1,14 @@
-/* The interpreters that programs name: of scripts (#!) and of ELF files (PT_INTERP). */
+/* Programs and their interpreters, found by name. Mostly it is the same few, so those that were
+ * found lately are remembered. */
 #ifndef FUSS_TRACER_INTERP_H
 #define FUSS_TRACER_INTERP_H
 
 #include "call/call.h"
 
-/* Resolves an interpreter for the exec under way: its path is virtual and starts from the program's
- * working directory. 0 with p->exists, or -errno. c->base is used. */
+/* What call_resolve() says of the call's own path. */
+int interp_resolve(struct call *c);
+/* The interpreter `path` of the call's program, in the caller's view: 0 and it exists, or a
+ * negative errno. c->base is overwritten. */
 int interp_find(struct call *c, const char *path, struct place *p);
 
 #endif

@@ -140,6 +140,7 @@ void loader_read(int fd, const struct stat *st, struct loader *out)
     memset(out, 0, sizeof(*out));
     if (!parse(fd, out))
         out->span = 0;
+    out->for_all = (st->st_mode & 0111) == 0111;
     known[next].st = *st;
     known[next++ % KNOWN].loader = *out;
     next %= KNOWN;
@@ -175,7 +176,7 @@ bool loader_fits(const struct loader_change *c)
     return c->host.span && c->ours.span && c->host.entry + code <= c->host.text_end;
 }
 
-/* The value of AT_BASE in the program's first stack; *at is where it lies, 0 = it has none. */
+/* The value of AT_BASE in the program's first stack; *at is where it lies. 0: it has none. */
 static u64 base_of(struct task *t, u64 sp, u64 *at)
 {
     u64 words[PAGE / sizeof(u64)], have = 0, type = 0;

@@ -20,6 +20,7 @@ struct loader {
     u64 span; /* bytes of address space; 0 = nothing that can be exchanged */
     u64 entry, text_end;
     u64 zero_at, zero_size; /* of its last page from the file */
+    bool for_all;           /* to be executed by anybody who gets there */
     u64 leave;              /* `syscall ; ret` in its text, 0 = there is none */
     unsigned nmaps;
     struct loader_map map[LOADER_MAPS];

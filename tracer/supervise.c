@@ -1,5 +1,6 @@
 /* One thread, one waitpid: every stop of every task comes here. */
 #include "tracer/supervise.h"
+#include "tracer/creds.h"
 #include "tracer/fakeids.h"
 #include "tracer/found.h"
 #include "tracer/front.h"
@@ -210,10 +211,13 @@ static void on_exec(int tgid)
     struct exec_drop d = {t->proc, t};
     task_each(drop_sibling, &d);
     scratch_release(t);
+    bool stay = t->plain_program && creds_stay(t);
     if (task_exec(t, tgid)) {
         kill(tgid, SIGKILL);
         return;
     }
+    if (stay)
+        t->cred_generation = sup.cred_generation;
     t->attempts = 0;
     t->state = TASK_STOPPED;
     exec_event(t);

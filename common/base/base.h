@@ -39,6 +39,14 @@ static inline size_t min_size(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* How much of a table of `full` entries is in use after so many notes: a part of it until that has
+ * been filled about once. What a short-lived process never touches costs it no memory and no page
+ * fault. Notes from before it grew are lost. */
+static inline u32 table_room(u32 notes, u32 part, u32 full)
+{
+    return notes < part ? part : full;
+}
+
 /* A char device 0/0 is the kernel's whiteout, whatever its mode or link count. */
 static inline bool is_whiteout_stat(const struct stat *st)
 {

@@ -13,6 +13,8 @@
 #define SPAN_MAX   (16 * STEADY_TICKS) /* half a second */
 #define LISTED_MAX 4 /* buffers of a directory that are looked through for markers */
 #define PLACES     4 /* that an entry may have */
+#define FEW_DIRS   128
+#define FEW_NAMES  256
 
 /* Threads of a program share the table: an entry of two halves is none. */
 static u64 check_of(const struct known_dir *k)
@@ -34,7 +36,8 @@ static u32 left_of(u32 until)
 /* The entry of a path, or the one that shall make room for it: that which ends first. */
 static struct known_dir *entry_of(struct overlay *o, u64 hash)
 {
-    struct known_dir *set = &o->known[hash % KNOWN_DIRS & ~(u64)(PLACES - 1)], *e = set;
+    u32 room = table_room(o->ndirs, FEW_DIRS, KNOWN_DIRS);
+    struct known_dir *set = &o->known[hash % room & ~(u64)(PLACES - 1)], *e = set;
     for (unsigned i = 0; i < PLACES; i++) {
         if (set[i].hash == hash)
             return &set[i];
@@ -73,7 +76,8 @@ static u64 key_of(u64 hash, u64 changes, u64 value)
 
 static struct known_name *names_of(struct overlay *o, u64 hash)
 {
-    return &o->names[hash % KNOWN_NAMES & ~(u64)(PLACES - 1)];
+    u32 room = table_room(o->nnames, FEW_NAMES, KNOWN_NAMES);
+    return &o->names[hash % room & ~(u64)(PLACES - 1)];
 }
 
 bool overlay_known_name(struct overlay *o, u64 hash, u64 changes, unsigned *layer)
@@ -98,6 +102,7 @@ void overlay_note_name(struct overlay *o, u64 hash, u64 changes, u32 until, unsi
             n = &set[i];
     __atomic_store_n(&n->value, value, __ATOMIC_RELAXED);
     __atomic_store_n(&n->key, key_of(hash, changes, value), __ATOMIC_RELAXED);
+    o->nnames += o->nnames < FEW_NAMES;
 }
 
 /* A directory of a lower as it is now; the lowest bit is left free. */
@@ -181,5 +186,6 @@ void overlay_note_dir(struct overlay *o, const struct vnode *dir, u64 changes, u
     u32 left = *until ? left_of(*until) : SPAN_MAX;
     *until = k.until = steady_now() + (left < k.span ? left : k.span);
     k.check = check_of(&k);
+    o->ndirs += e->hash != k.hash && o->ndirs < FEW_DIRS;
     *e = k;
 }

@@ -125,8 +125,9 @@ struct overlay {
     struct overlay_notes *notes;
     struct overlay_facts *facts;
     struct index *index;
-    void *memory; /* facts and index, where overlay_init made it */
-    u64 *steady;  /* by_path: STEADY_ENTRIES words of its own, zeroed; may be NULL */
+    void *memory;      /* facts and index, where overlay_init made it */
+    u64 *steady;       /* by_path: STEADY_ENTRIES words of its own, zeroed; may be NULL */
+    u32 ndirs, nnames; /* notes so far; table_room() */
     struct known_dir known[KNOWN_DIRS];
     struct known_name names[KNOWN_NAMES];
     u64 asked[ASKED_BITS / 64]; /* by_path: for which facts somebody was asked already, by hash */

@@ -6,7 +6,7 @@
 
 #include "base/base.h"
 
-#define STEADY_ENTRIES 4096
+#define STEADY_ENTRIES 1024
 #define STEADY_TICKS   1200 /* some thirty milliseconds */
 
 /* Salts of places that are no layer; the count of the session's moves outside lies above them. */
