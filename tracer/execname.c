@@ -4,7 +4,6 @@
 #include "tracer/exec.h"
 #include "tracer/inject.h"
 #include "tracer/remote.h"
-#include "tracer/shim.h"
 #include "tracer/supervise.h"
 #include <elf.h>
 #include <stdlib.h>
@@ -46,7 +45,7 @@ void exec_event(struct task *t)
         str_copy_n(t->comm, sizeof(t->comm), exec_base_name(plan->said),
                    strnlen(exec_base_name(plan->said), sizeof(t->comm) - 1));
     if (plan->change)
-        loader_exchange(t, &plan->loader, shim_comes(t));
+        loader_exchange(t, &plan->loader);
     free(plan);
 }
 

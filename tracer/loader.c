@@ -3,6 +3,7 @@
 #include "tracer/log.h"
 #include "tracer/remote.h"
 #include "tracer/shim.h"
+#include "tracer/shimparts.h"
 #include "base/str.h"
 #include <elf.h>
 #include <linux/openat2.h>
@@ -17,8 +18,9 @@
 #define KNOWN     8
 #define PHDRS_MAX 32
 #define PAGE      4096u
-#define JOB       8192u /* loader_x86_64.S */
+#define JOB       16384u /* loader_x86_64.S */
 #define SPAN_MAX  (16u << 20)
+#define VVAR_ROOM 0x10000u /* data of the vdso, in front of it */
 
 static u64 page_down(u64 at)
 {
@@ -140,6 +142,7 @@ void loader_read(int fd, const struct stat *st, struct loader *out)
     memset(out, 0, sizeof(*out));
     if (!parse(fd, out))
         out->span = 0;
+    out->ino = st->st_ino;
     out->for_all = (st->st_mode & 0111) == 0111;
     known[next].st = *st;
     known[next++ % KNOWN].loader = *out;
@@ -150,64 +153,83 @@ void loader_read(int fd, const struct stat *st, struct loader *out)
 
 /* -- the exchange ------------------------------------------------------------------------- */
 
-extern const u8 loader_code[], loader_code_done[], loader_code_failed[], loader_code_end[];
+extern const u8 loader_code[], loader_code_room[], loader_code_failed[], loader_code_end[];
 
 /* As loader_x86_64.S reads it. */
 struct loader_job {
+    u64 room_at, room, room_flags;
     u64 open_nr, open_arg[2], cookie;
-    u64 span, nmaps, zero_at, zero_size;
+    u64 nmaps, maps; /* where they lie */
+    u64 npatches, patches;
+    u64 text_at, text_size;
+    u64 zero_at, zero_size;
     u64 base_at; /* where AT_BASE's value lies */
-    u64 entry, stop, leave;
+    u64 entry;
+    u64 early; /* code to go on with, 0 = at the entry */
+    u64 leave;
     u64 host, host_size;
-    u64 maps; /* where map[] lies */
-    u64 pad;
+    u64 pad[3];
     char path[PATH_MAX];
     struct open_how how;
     struct loader_map map[LOADER_MAPS];
+    struct shim_patch patch[SHIM_PATCHES];
 };
-_Static_assert(offsetof(struct loader_job, maps) == 112 &&
-                   offsetof(struct loader_job, path) == 128 &&
-                   sizeof(struct loader_job) < JOB - 256,
+_Static_assert(offsetof(struct loader_job, maps) == 64 &&
+                   offsetof(struct loader_job, zero_at) == 104 &&
+                   offsetof(struct loader_job, early) == 136 &&
+                   offsetof(struct loader_job, path) == 192 &&
+                   sizeof(struct loader_job) < JOB - 2 * SHIM_EARLY &&
+                   sizeof(struct shim_patch) == 24,
                "the code knows where things are");
+
+static u64 code_size(void)
+{
+    return ((u64)(loader_code_end - loader_code) + 15) & ~(u64)15;
+}
 
 bool loader_fits(const struct loader_change *c)
 {
-    u64 code = (u64)(loader_code_end - loader_code);
-    return c->host.span && c->ours.span && c->host.entry + code <= c->host.text_end;
+    return c->host.span && c->ours.span && c->host.entry + code_size() <= c->host.text_end;
 }
 
-/* The value of AT_BASE in the program's first stack; *at is where it lies. 0: it has none. */
-static u64 base_of(struct task *t, u64 sp, u64 *at)
+/* What the kernel mapped and told the program on its first stack. */
+struct start {
+    u64 base, base_at; /* AT_BASE, and where it lies; 0 = there is none */
+    u64 vdso;          /* AT_SYSINFO_EHDR */
+};
+
+static void note(struct start *s, u64 type, u64 value, u64 at)
 {
-    u64 words[PAGE / sizeof(u64)], have = 0, type = 0;
+    if (type == AT_BASE) {
+        s->base = value;
+        s->base_at = at;
+    } else if (type == AT_SYSINFO_EHDR) {
+        s->vdso = value;
+    }
+}
+
+static struct start read_start(struct task *t, u64 sp)
+{
+    u64 words[PAGE / sizeof(u64)], have, type = 0;
     enum { COUNT, ARGUMENTS, ENVIRONMENT, TYPE, VALUE } seek = COUNT;
-    *at = 0;
+    struct start s = {0};
     for (u64 from = sp;; from += have) {
         have = PAGE - from % PAGE;
         if (remote_read(t, words, from, have))
-            return 0;
+            return s;
         for (u64 i = 0; i < have / sizeof(u64); i++) {
-            switch (seek) {
-            case COUNT:
+            if (seek == COUNT) {
                 seek = ARGUMENTS;
-                break;
-            case ARGUMENTS:
-            case ENVIRONMENT:
+            } else if (seek < TYPE) {
                 seek += words[i] == 0;
-                break;
-            case TYPE:
+            } else if (seek == TYPE) {
                 type = words[i];
                 if (type == AT_NULL)
-                    return 0;
+                    return s;
                 seek = VALUE;
-                break;
-            case VALUE:
-                if (type == AT_BASE) {
-                    *at = from + i * sizeof(u64);
-                    return words[i];
-                }
+            } else {
+                note(&s, type, words[i], from + i * sizeof(u64));
                 seek = TYPE;
-                break;
             }
         }
     }
@@ -216,6 +238,8 @@ static u64 base_of(struct task *t, u64 sp, u64 *at)
 static void fill(struct loader_job *job, const struct loader_change *c, u64 at)
 {
     memset(job, 0, sizeof(*job));
+    job->room = c->ours.span;
+    job->room_flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     /* By the gate, or as any program opens it. */
     bool gate = shim_enabled();
     job->open_nr = gate ? SYS_openat2 : SYS_openat;
@@ -225,31 +249,59 @@ static void fill(struct loader_job *job, const struct loader_change *c, u64 at)
     job->how.flags = O_RDONLY | O_CLOEXEC;
     job->how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
     str_copy(job->path, sizeof(job->path), gate ? c->real : c->said);
-    job->span = c->ours.span;
     job->nmaps = c->ours.nmaps;
+    job->maps = at + offsetof(struct loader_job, map);
+    memcpy(job->map, c->ours.map, sizeof(job->map));
+    job->patches = at + offsetof(struct loader_job, patch);
     job->zero_at = c->ours.zero_at;
     job->zero_size = c->ours.zero_size;
     job->entry = c->ours.entry;
     job->leave = c->ours.leave;
     job->host_size = c->host.span;
-    job->maps = at + offsetof(struct loader_job, map);
-    memcpy(job->map, c->ours.map, sizeof(job->map));
 }
 
-void loader_exchange(struct task *t, const struct loader_change *c, bool stop)
+/* The shim comes with it: below what the kernel mapped lies ours, and below that the shim. */
+static void add_shim(struct task *t, struct loader_job *job, const struct loader_change *c,
+                     const struct start *start)
+{
+    u64 below = start->vdso && start->vdso < start->base ? start->vdso : start->base;
+    struct loader_map *text = job->map;
+    u64 base = below - VVAR_ROOM - c->ours.span, early = job->host + c->host.entry + code_size();
+    while (text < &job->map[job->nmaps] && !(text->prot & PROT_EXEC))
+        text++;
+    if (text == &job->map[job->nmaps] || early + shim_early_size() > job->host + c->host.text_end)
+        return;
+    job->npatches = shim_with_loader(t, c->real, c->ours.ino, base, text, base + c->ours.entry,
+                                     early, job->patch);
+    if (!job->npatches)
+        return;
+    job->early = early;
+    job->room_at = base;
+    job->room_flags |= MAP_FIXED_NOREPLACE;
+    job->text_at = text->at;
+    job->text_size = text->size;
+    text->prot = PROT_READ | PROT_WRITE; /* until it is patched */
+}
+
+void loader_exchange(struct task *t, const struct loader_change *c)
 {
     struct user_regs_struct u;
-    struct loader_job job;
+    static struct loader_job job;
+    struct start start;
     bool ok = ptrace(PTRACE_GETREGS, t->tid, NULL, &u) == 0;
     if (ok) {
         fill(&job, c, u.rsp - JOB);
-        job.stop = stop;
-        job.host = base_of(t, u.rsp, &job.base_at);
-        ok = job.host && u.rip == job.host + c->host.entry &&
-             remote_poke(t, u.rsp - JOB, &job, sizeof(job)) == 0 &&
-             remote_poke(t, u.rip, loader_code, (size_t)(loader_code_end - loader_code)) == 0;
+        start = read_start(t, u.rsp);
+        job.host = start.base;
+        job.base_at = start.base_at;
+        ok = job.host && u.rip == job.host + c->host.entry;
     }
-    if (!ok) { /* the kernel would have ended it, too */
+    if (ok && shim_comes(t))
+        add_shim(t, &job, c, &start);
+    size_t size = job.npatches ? sizeof(job) : offsetof(struct loader_job, patch);
+    if (!ok || remote_poke(t, u.rsp - JOB, &job, size) ||
+        remote_poke(t, u.rip, loader_code, (size_t)(loader_code_end - loader_code))) {
+        /* The kernel would have ended it, too. */
         log_debug("%d: its loader cannot be exchanged", t->tid);
         kill(t->proc->tgid, SIGKILL);
         return;
@@ -257,27 +309,32 @@ void loader_exchange(struct task *t, const struct loader_change *c, bool stop)
     t->mm->loader_code = u.rip;
 }
 
-bool loader_exchanged(struct task *t, int sig)
+bool loader_trapped(struct task *t, int sig)
 {
     struct user_regs_struct u;
     struct loader_job job;
-    u64 at = t->mm ? t->mm->loader_code : 0;
+    u64 at = t->mm ? t->mm->loader_code : 0, begin;
     if (sig != SIGTRAP || !at || ptrace(PTRACE_GETREGS, t->tid, NULL, &u) < 0)
         return false;
-    u64 done = at + (u64)(loader_code_done - loader_code) + 1;
-    u64 failed = at + (u64)(loader_code_failed - loader_code) + 1;
-    if (u.rip != done && u.rip != failed)
+    begin = u.rsp - JOB;
+    bool room = u.rip == at + (u64)(loader_code_room - loader_code) + 1;
+    if (!room && u.rip != at + (u64)(loader_code_failed - loader_code) + 1)
         return false;
-    t->mm->loader_code = 0;
-    if (u.rip == failed || remote_read(t, &job, u.rsp - JOB, sizeof(job))) {
+    if (!room || remote_read(t, &job, begin, sizeof(job))) {
         kill(t->proc->tgid, SIGKILL);
         return true;
     }
-    u.rip = job.entry;
-    u.rax = u.rbx = u.rcx = u.rdx = u.rsi = u.rdi = u.rbp = 0;
-    u.r8 = u.r9 = u.r10 = u.r11 = u.r12 = u.r13 = u.r14 = u.r15 = 0;
-    u.orig_rax = (u64)-1;
-    ptrace(PTRACE_SETREGS, t->tid, NULL, &u);
+    /* Once more, anywhere, and without the shim. */
+    for (unsigned i = 0; i < job.nmaps; i++) {
+        if (job.map[i].at == job.text_at)
+            job.map[i].prot = PROT_READ | PROT_EXEC;
+    }
+    job.room_at = job.npatches = job.early = 0;
+    job.room_flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    memset(&t->mm->shim, 0, sizeof(t->mm->shim));
+    u.rip = at;
+    if (remote_poke(t, begin, &job, sizeof(job)) || ptrace(PTRACE_SETREGS, t->tid, NULL, &u) < 0)
+        kill(t->proc->tgid, SIGKILL);
     return true;
 }
 
@@ -287,10 +344,8 @@ bool loader_fits(const struct loader_change *c UNUSED)
 {
     return false;
 }
-void loader_exchange(struct task *t UNUSED, const struct loader_change *c UNUSED, bool stop UNUSED)
-{
-}
-bool loader_exchanged(struct task *t UNUSED, int sig UNUSED)
+void loader_exchange(struct task *t UNUSED, const struct loader_change *c UNUSED) {}
+bool loader_trapped(struct task *t UNUSED, int sig UNUSED)
 {
     return false;
 }

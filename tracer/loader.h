@@ -18,6 +18,7 @@ struct loader_map {
 /* What is known of one. */
 struct loader {
     u64 span; /* bytes of address space; 0 = nothing that can be exchanged */
+    u64 ino;
     u64 entry, text_end;
     u64 zero_at, zero_size; /* of its last page from the file */
     bool for_all;           /* to be executed by anybody who gets there */
@@ -36,9 +37,10 @@ void loader_read(int fd, const struct stat *st, struct loader *out);
 bool loader_known(const struct stat *st, struct loader *out);
 /* True where that one may stand in for the host's. */
 bool loader_fits(const struct loader_change *c);
-/* At the stop of the exec. `stop`: there shall be one more before the program begins. */
-void loader_exchange(struct task *t, const struct loader_change *c, bool stop);
-/* At a signal's stop: true where it is that one; the registers are the program's first. */
-bool loader_exchanged(struct task *t, int sig);
+/* At the stop of the exec; the shim comes along where shim_comes(). */
+void loader_exchange(struct task *t, const struct loader_change *c);
+/* At a signal's stop: true where the exchange did not go as thought, which the program is not to
+ * hear of. */
+bool loader_trapped(struct task *t, int sig);
 
 #endif

@@ -31,8 +31,8 @@ bool shim_visit(struct task *t);
 u64 shim_program(const struct stat *st);
 /* t->program is to be executed: true where shim_executed() wants to see it. */
 bool shim_expects(const struct task *t);
-/* t->program was just executed: true where shim_executed() should be called once the loader is
- * there. */
+/* t->program was just executed, and its loader is another than the one that is there: true where
+ * the shim should come with that. */
 bool shim_comes(struct task *t);
 /* At the stop of an exec, t being what it has become: brings the shim in where that is cheap. */
 void shim_executed(struct task *t);

@@ -7,6 +7,7 @@
 #include "tracer/creds.h"
 #include "tracer/filter.h"
 #include "tracer/found.h"
+#include "tracer/loader.h"
 #include "tracer/log.h"
 #include "tracer/remote.h"
 #include "tracer/shim.h"
@@ -150,7 +151,6 @@ static void patch(struct task *t, const struct sites *sites, const struct mappin
         for (unsigned i = at; i < at + many; i++)
             stubs += (u64)step[i] * SHIM_STUB;
     }
-    s->nstubs = used;
 }
 
 /* -- which programs ----------------------------------------------------------------------- */
@@ -230,6 +230,24 @@ static bool deserves(struct task *t, struct user_regs_struct *u, struct mapping 
     return asks || *threaded;
 }
 
+/* From now on it is known that the program has the shim at `base`, by the code at `early`. */
+static void arrives(struct task *t, const struct mapping *m, const struct shim_early *e, u64 base,
+                    u64 early, unsigned stubs)
+{
+    struct shim_state *s = &t->mm->shim;
+    s->base = base;
+    s->early = early;
+    s->entry = e->entry;
+    s->stale = e->stale;
+    s->stubs = base + shim.head.stubs;
+    s->stubs_room = SHIM_STUBS;
+    s->nstubs = stubs;
+    s->seen[s->nseen].start = m->start;
+    s->seen[s->nseen++].end = m->end + 1;
+    found_births(t, true, t->births > 1);
+    log_debug("%d: comes with the shim at 0x%lx", t->tid, base);
+}
+
 bool shim_comes(struct task *t)
 {
     t->mm->shim.program = t->program;
@@ -238,7 +256,6 @@ bool shim_comes(struct task *t)
 
 void shim_executed(struct task *t)
 {
-    struct shim_state *s = &t->mm->shim;
     struct user_regs_struct u;
     struct shim_early early;
     struct mapping m;
@@ -258,20 +275,62 @@ void shim_executed(struct task *t)
     if (remote_poke(t, u.rsp - SHIM_EARLY, &early, sizeof(early)) ||
         remote_poke(t, cave, shim_image + shim.head.early, shim.head.early_end - shim.head.early))
         return;
-    s->base = base;
-    s->early = cave;
-    s->entry = u.rip;
-    s->stale = early.stale;
-    s->stubs = base + shim.head.stubs;
-    s->stubs_room = SHIM_STUBS;
+    arrives(t, &m, &early, base, cave, p->used);
     patch(t, sites, &m, false);
-    s->seen[s->nseen].start = m.start;
-    s->seen[s->nseen++].end = m.end + 1;
     u.rip = cave;
     u.orig_rax = (u64)-1;
     ptrace(PTRACE_SETREGS, t->tid, NULL, &u);
-    found_births(t, true, t->births > 1);
-    log_debug("%d: comes with the shim at 0x%lx", t->tid, base);
+}
+
+u64 shim_early_size(void)
+{
+    return shim.head.early_end - shim.head.early;
+}
+
+static unsigned patches_of(const struct sites *sites, const struct mapping *m, u64 base, u64 stubs,
+                           struct shim_patch *patches)
+{
+    unsigned n = 0;
+    for (u32 i = 0, used = 0; i < sites->count && used + 2 <= SHIM_STUBS_PAGE; i++) {
+        const struct site *site = &sites->site[i];
+        u64 at = shim_site_at(site, m);
+        if (!shim_wants(site, m))
+            continue;
+        struct shim_patch *p = &patches[n++];
+        p->at = (u32)(at - base);
+        p->size = site->length;
+        memset(p->bytes, 0xcc, sizeof(p->bytes));
+        shim_put_jump(p->bytes, at, stubs + (u64)used * SHIM_STUB);
+        used += site->kind == SITE_MOV ? 1 : 2;
+    }
+    return n;
+}
+
+unsigned shim_with_loader(struct task *t, const char *path, u64 ino, u64 base,
+                          const struct loader_map *text, u64 entry, u64 early,
+                          struct shim_patch patches[SHIM_PATCHES])
+{
+    struct user_regs_struct u;
+    struct shim_early e;
+    struct mapping m = {.start = base + text->at,
+                        .end = base + text->at + text->size,
+                        .offset = text->offset,
+                        .ino = ino};
+    size_t later = 0;
+    str_copy(m.path, sizeof(m.path), path);
+    if (!fits(t) || ptrace(PTRACE_GETREGS, t->tid, NULL, &u) < 0)
+        return 0;
+    const struct sites *sites = shim_sites_of(&m, false, &later);
+    u64 at = base - shim.head.all - SHIM_PAGE;
+    const struct stub_page *p = sites && sites->count ? page_for(sites, &m, at) : NULL;
+    if (!p)
+        return 0;
+    fill(&e, at, entry, p);
+    if (remote_poke(t, u.rsp - SHIM_EARLY, &e, sizeof(e)) ||
+        remote_poke(t, early, shim_image + shim.head.early, shim_early_size()))
+        return 0;
+    arrives(t, &m, &e, at, early, p->used);
+    return patches_of(sites, &m, base, at + shim.head.stubs, patches);
 }
 
 bool shim_early_failed(struct task *t, struct user_regs_struct *u, int sig)

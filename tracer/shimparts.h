@@ -53,6 +53,8 @@ bool shim_wants(const struct site *site, const struct mapping *m);
 /* Writes the stub of a site at `vaddr` as it runs at `at`; how many SHIM_STUB it takes. */
 unsigned shim_make_stub(u8 stub[2 * SHIM_STUB], u64 at, const struct site *site, u64 vaddr,
                         u64 entry);
+/* `jmp to` as it runs at `at`; what is behind it. */
+u8 *shim_put_jump(u8 *p, u64 at, u64 to);
 static inline u64 shim_site_at(const struct site *site, const struct mapping *m)
 {
     return m->start + (site->offset - m->offset);
@@ -68,6 +70,20 @@ bool shim_rewrite_image(struct visit *v, u64 ip);
 
 /* -- shimexec.c --------------------------------------------------------------------------- */
 
+#define SHIM_PATCHES SHIM_STUBS_PAGE
+struct loader_map;
+/* Bytes that replace others, from the image's base on; loader_x86_64.S. */
+struct shim_patch {
+    u32 at, size;
+    u8 bytes[SITE_BYTES];
+};
+/* For a program whose loader, the file `path`, is going to lie at `base`: makes ready that the shim
+ * is mapped below it, by code that will lie at `early`, before it begins at `entry`. The patches
+ * that lead the loader's text there; how many, 0 = the shim does not come. */
+unsigned shim_with_loader(struct task *t, const char *path, u64 ino, u64 base,
+                          const struct loader_map *text, u64 entry, u64 early,
+                          struct shim_patch patches[SHIM_PATCHES]);
+u64 shim_early_size(void);
 /* The program of this address space asks often: once executed again it begins with the shim. */
 void shim_asks_often(const struct shim_state *s);
 /* At a signal's stop: true where it is the end of a vain attempt of shim_executed(). */

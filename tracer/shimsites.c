@@ -150,6 +150,12 @@ unsigned shim_make_stub(u8 stub[2 * SHIM_STUB], u64 at, const struct site *site,
     return n;
 }
 
+u8 *shim_put_jump(u8 *p, u64 at, u64 to)
+{
+    *p = 0xe9;
+    return put32(p + 1, (s64)(to - (at + 5)));
+}
+
 /* Sites in one page, which are read and written at once. */
 struct span {
     u64 at;
@@ -203,8 +209,7 @@ unsigned shim_patch_all(struct task *t, const struct mapping *m, const struct si
         u8 *bytes = span[of[i]].bytes + (at - span[of[i]].at);
         if (memcmp(bytes, site[i]->old, site[i]->length) != 0)
             continue;
-        *bytes = 0xe9;
-        memset(put32(bytes + 1, (s64)(stubs - (at + 5))), 0xcc, site[i]->length - 5u);
+        memset(shim_put_jump(bytes, at, stubs), 0xcc, site[i]->length - 5u);
         changed[of[i]] = true;
         done++;
     }

@@ -223,7 +223,8 @@ static void on_exec(int tgid)
     exec_event(t);
     if (t->fake)
         fakeids_executed(t);
-    found_births(t, t->proc->exe[0] || t->proc->shim_off, t->proc->exe[0] || t->proc->shim_off);
+    bool inherits = t->proc->exe[0] || t->proc->shim_off;
+    found_births(t, inherits || t->mm->shim.base, inherits);
     trap_exec_over(t);
     if (!t->mm->loader_code)
         shim_executed(t);
@@ -284,8 +285,7 @@ static void on_stop(int tid, int status)
             trap_exit(t);
         } else {
             log_debug("%d: signal %d", tid, sig);
-            if (loader_exchanged(t, sig)) {
-                shim_executed(t);
+            if (loader_trapped(t, sig)) {
                 task_run(t, 0, false);
                 break;
             }

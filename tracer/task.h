@@ -43,7 +43,7 @@ struct mm {
     int mem_fd; /* /proc/TID/mem, -1 = not opened yet */
     struct scratch_area area[SCRATCH_AREAS];
     struct shim_state shim;
-    u64 loader_code; /* loader.c: where its code lies that may stop, 0 = none */
+    u64 loader_code; /* loader.c: where its code lies, 0 = none was needed */
 };
 
 /* One per thread group. */
