@@ -282,7 +282,8 @@ static bool change_loader(struct execution *x, const char *loader)
 {
     struct caller *who = &x->task->who;
     struct loader_change *c = &x->plan->loader;
-    if (x->by_fd >= 0 || loader[0] != '/' || x->task->proc->shim_off ||
+    if (x->by_fd >= 0 || loader[0] != '/' ||
+        (x->task->proc->shim_off && filters_itself(x->task)) || /* and might not let it be done */
         check_file(who, &x->loader, c->real, sizeof(c->real)) ||
         str_copy(c->said, sizeof(c->said), loader) < 0 || !read_loader(NULL, loader, &c->host) ||
         !read_loader(&x->loader, loader, &c->ours) || !loader_fits(c))

@@ -235,13 +235,12 @@ static struct start read_start(struct task *t, u64 sp)
     }
 }
 
-static void fill(struct loader_job *job, const struct loader_change *c, u64 at)
+static void fill(struct loader_job *job, const struct loader_change *c, u64 at, bool gate)
 {
     memset(job, 0, sizeof(*job));
     job->room = c->ours.span;
     job->room_flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     /* By the gate, or as any program opens it. */
-    bool gate = shim_enabled();
     job->open_nr = gate ? SYS_openat2 : SYS_openat;
     job->open_arg[0] = gate ? at + offsetof(struct loader_job, how) : O_RDONLY | O_CLOEXEC;
     job->open_arg[1] = gate ? sizeof(job->how) : 0;
@@ -290,7 +289,7 @@ void loader_exchange(struct task *t, const struct loader_change *c)
     struct start start;
     bool ok = ptrace(PTRACE_GETREGS, t->tid, NULL, &u) == 0;
     if (ok) {
-        fill(&job, c, u.rsp - JOB);
+        fill(&job, c, u.rsp - JOB, shim_enabled() && !t->proc->shim_off);
         start = read_start(t, u.rsp);
         job.host = start.base;
         job.base_at = start.base_at;
