@@ -136,6 +136,7 @@ struct shim_head {
         full, end;
     u32 shared, own, all; /* where the parts begin; the size of all without the slots */
     u32 early, early_end; /* code for a program that was just executed; preload/early.S */
+    u32 unload;           /* where such a program gives up another mapping before it begins */
 };
 #define SHIM_MAGIC 0x6d68732d73737566u
 
@@ -143,7 +144,7 @@ struct shim_head {
 #define SHIM_EARLY      4096u
 #define SHIM_EARLY_MAPS 6
 struct shim_early {
-    u64 entry; /* the program's own first instruction */
+    u64 entry; /* where it goes then: the program's own first instruction, or to `unload` */
     u64 own;   /* address of struct shim_own, and what becomes of its `stale` */
     u64 stale;
     u64 maps;
@@ -155,6 +156,8 @@ struct shim_early {
         u32 prot, flags;
         u64 offset;
     } map[SHIM_EARLY_MAPS]; /* the first is of no file */
+    u64 old, old_size;      /* for `unload`, */
+    u64 begin;              /* and the first instruction */
 };
 
 #endif

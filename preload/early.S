@@ -75,4 +75,23 @@ failed:
     int3
 shim_early_end:
 
+    .text
+    .globl shim_unload
+    .hidden shim_unload
+shim_unload: /* by the same struct; the code above may be a part of what is unmapped */
+    lea  -4096(%rsp), %rbx
+    mov  296(%rbx), %rdi
+    mov  304(%rbx), %rsi
+    mov  $11, %eax /* munmap */
+    syscall
+    mov  312(%rbx), %rax
+    mov  %rax, -8(%rsp)
+    xor  %eax, %eax
+    xor  %ebx, %ebx
+    xor  %ecx, %ecx
+    xor  %esi, %esi
+    xor  %edi, %edi
+    xor  %r11d, %r11d
+    jmp  *-8(%rsp)
+
     .section .note.GNU-stack, "", @progbits

@@ -40,7 +40,7 @@ shim_cookie:
     .long at_leave - shim_head, at_leave_r11 - shim_head, at_left - shim_head
     .long at_full - shim_head, at_end - shim_head
     .long shim_shared - shim_head, shim_own - shim_head, shim_all_end - shim_head
-    .long shim_early - shim_head, shim_early_end - shim_head
+    .long shim_early - shim_head, shim_early_end - shim_head, shim_unload - shim_head
 
     .text
     .globl shim_entry

@@ -6,6 +6,7 @@
 #include "tracer/elf.h"
 #include "tracer/exec.h"
 #include "tracer/execargs.h"
+#include "tracer/execfile.h"
 #include "tracer/fakeids.h"
 #include "tracer/inject.h"
 #include "tracer/interp.h"
@@ -42,11 +43,6 @@ struct execution {
     char argv0[PATH_MAX]; /* room for run_loader */
 };
 
-static void complain(const char *path, const char *why)
-{
-    dprintf(STDERR_FILENO, "fuss: %s: %s\n", path, why);
-}
-
 /* -- the file at hand ----------------------------------------------------------------------------
  */
 
@@ -70,75 +66,17 @@ static int may_execute(struct execution *x)
     return err;
 }
 
-/* Judges a file of the union as exec does, and says its real path. */
-static int check_file(struct caller *who, struct place *p, char *real, size_t cap)
-{
-    if (!p->in_union)
-        return str_copy(real, cap, p->path) < 0 ? -ENAMETOOLONG : 0;
-    if (!p->exists)
-        return -ENOENT;
-    if (vnode_is_link(&p->node))
-        return -ELOOP;
-    if (!S_ISREG(p->node.st.st_mode))
-        return -EACCES;
-    int err = p->node.fs->ops.permission(p->node.fs, who, &p->node, X_OK);
-    long n = err ? err : p->node.fs->ops.locate(p->node.fs, &p->node, real, cap);
-    return n < 0 ? (int)n : 0;
-}
-
-/* Opens what `fd` names for reading; the supervisor never opens a fifo or a device. -EPERM and a
- * line of complaint where it may be executed and not read. */
-static int open_regular(int fd, const char *name, struct stat *st)
-{
-    char path[SYS_FD_PATH];
-    int err = sys_fstat(fd, st);
-    if (err)
-        return err;
-    if (!S_ISREG(st->st_mode))
-        return -EACCES;
-    sys_fd_path(path, fd);
-    int r = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOATIME, 0);
-    if (r == -EPERM)
-        r = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-    if (r == -EACCES && (st->st_mode & 0111) && geteuid() != 0) {
-        complain(name, "may be executed but not read, so that its calls could not be followed; "
-                       "make it readable or run fuss as root");
-        r = -EPERM;
-    }
-    return r;
-}
-
-static int open_place(const struct place *p, const char *name, struct stat *st)
-{
-    int fd = p->in_union ? p->node.fs->ops.grab(p->node.fs, &p->node)
-                         : sys_openat(AT_FDCWD, p->path, O_PATH | O_CLOEXEC, 0);
-    if (fd < 0)
-        return fd;
-    int r = open_regular(fd, name, st);
-    sys_close(fd);
-    return r;
-}
-
 static int open_file(struct execution *x)
 {
     struct caller *who = &x->task->who;
     if (x->by_fd < 0)
-        return open_place(x->place, x->name, &x->st);
+        return execfile_open(x->place, x->name, &x->st);
     int fd = who->ops.fd_get(who, x->by_fd);
     if (fd < 0)
         return fd;
-    int r = open_regular(fd, x->name, &x->st);
+    int r = execfile_open_fd(fd, x->name, &x->st);
     who->ops.fd_put(who, fd);
     return r;
-}
-
-/* True where a writer has the script open: the kernel, which never runs the script itself now,
- * would refuse (ETXTBSY). Nobody can tell before Linux 6.14. */
-static bool text_busy(int fd)
-{
-    char empty[] = "";
-    char *argv[] = {empty, NULL};
-    return SYS5(SYS_execveat, fd, "", argv, argv + 1, AT_EMPTY_PATH | AT_EXECVE_CHECK) == -ETXTBSY;
 }
 
 static int load_args(struct execution *x)
@@ -206,7 +144,7 @@ static int loader_takes_argv0(const struct execution *x, const char *loader, boo
     struct stat st;
     if (p->in_union && elf_loader_known(&p->node.st, yes))
         return 0;
-    int fd = open_place(p, loader, &st);
+    int fd = execfile_open(p, loader, &st);
     if (fd < 0)
         return fd;
     struct elf elf;
@@ -252,28 +190,7 @@ static int run_loader(struct execution *x, const char *loader)
         x->plan->exe[0] = '\0';
     x->touched = x->argued = true;
     x->by_fd = -1;
-    return err ? err : check_file(who, &x->loader, x->real, sizeof(x->real));
-}
-
-/* Reads what is known of the loader at `p`, or (NULL) of the host's at `path`. */
-static bool read_loader(const struct place *p, const char *path, struct loader *out)
-{
-    struct stat st;
-    if (p ? p->in_union : sys_fstatat(AT_FDCWD, path, &st, 0) == 0) {
-        if (p)
-            st = p->node.st;
-        if (loader_known(&st, out))
-            return out->span != 0;
-    }
-    int fd = p ? open_place(p, path, &st) : sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    if (p || (sys_fstat(fd, &st) == 0 && S_ISREG(st.st_mode)))
-        loader_read(fd, &st, out);
-    else
-        out->span = 0;
-    sys_close(fd);
-    return out->span != 0;
+    return err ? err : execfile_check(who, &x->loader, x->real, sizeof(x->real));
 }
 
 /* The kernel would start the host's loader: it may, and finds its place taken (loader.h). False
@@ -284,9 +201,10 @@ static bool change_loader(struct execution *x, const char *loader)
     struct loader_change *c = &x->plan->loader;
     if (x->by_fd >= 0 || loader[0] != '/' ||
         (x->task->proc->shim_off && filters_itself(x->task)) || /* and might not let it be done */
-        check_file(who, &x->loader, c->real, sizeof(c->real)) ||
-        str_copy(c->said, sizeof(c->said), loader) < 0 || !read_loader(NULL, loader, &c->host) ||
-        !read_loader(&x->loader, loader, &c->ours) || !loader_fits(c))
+        execfile_check(who, &x->loader, c->real, sizeof(c->real)) ||
+        str_copy(c->said, sizeof(c->said), loader) < 0 ||
+        !execfile_loader(NULL, loader, &c->host) ||
+        !execfile_loader(&x->loader, loader, &c->ours) || !loader_fits(c))
         return false;
     bool may = true;
     if (!who->same_as_session || !c->host.for_all) {
@@ -327,7 +245,7 @@ static int read_now(struct execution *x, char head[SCRIPT_HEAD], ssize_t *n, str
         *n = 0;
         elf_read(fd, elf);
         elf_note(&x->st, elf);
-    } else if (text_busy(fd)) {
+    } else if (execfile_busy(fd)) {
         err = -ETXTBSY;
     }
     sys_close(fd);
@@ -357,7 +275,7 @@ static int unfold(struct execution *x)
         ssize_t n = 0;
         int err = 0;
         if (x->by_fd < 0)
-            err = check_file(&x->task->who, x->place, x->real, sizeof(x->real));
+            err = execfile_check(&x->task->who, x->place, x->real, sizeof(x->real));
         if (err)
             return err;
         if (!read_before(x, &elf)) {
@@ -378,7 +296,8 @@ static int unfold(struct execution *x)
         x->task->program = shim_program(&x->st);
         x->task->plain_program = !(x->st.st_mode & (S_ISUID | S_ISGID));
         if (elf.kind == ELF_32) {
-            complain(x->name, "32-bit programs cannot be run inside the union (their calls would "
+            execfile_complain(x->name,
+                              "32-bit programs cannot be run inside the union (their calls would "
                               "miss it); use a 64-bit build");
             /* Not ENOEXEC: shells and execvp(3) would take it for a script of theirs. */
             return -EPERM;

@@ -265,13 +265,14 @@ static void add_shim(struct task *t, struct loader_job *job, const struct loader
 {
     u64 below = start->vdso && start->vdso < start->base ? start->vdso : start->base;
     struct loader_map *text = job->map;
+    const struct shim_old old = {start->base, c->host.span};
     u64 base = below - VVAR_ROOM - c->ours.span, early = job->host + c->host.entry + code_size();
     while (text < &job->map[job->nmaps] && !(text->prot & PROT_EXEC))
         text++;
     if (text == &job->map[job->nmaps] || early + shim_early_size() > job->host + c->host.text_end)
         return;
     job->npatches = shim_with_loader(t, c->real, c->ours.ino, base, text, base + c->ours.entry,
-                                     early, job->patch);
+                                     early, &old, job->patch);
     if (!job->npatches)
         return;
     job->early = early;

@@ -1,8 +1,8 @@
 /* How a program that has just been executed gets the union's dynamic linker in the place of the host's:
  * the supervisor writes this code over the entry of the host's, which is not to run, and struct
  * loader_job LOADER_JOB bytes below the stack's top (tracer/loader.c). The program then begins as the
- * kernel would have begun it, or by way of the code that maps the shim (preload/early.S). Without the
- * shim, and where the new one has the bytes for it, the old one is unmapped. */
+ * kernel would have begun it, or by way of the code that maps the shim (preload/early.S). The old one
+ * is unmapped by the shim, or where the new one has the bytes for it. */
     .set JOB, 16384
 
     .section .rodata

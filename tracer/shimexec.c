@@ -93,6 +93,8 @@ static u64 cave_in(const struct sites *sites, const struct mapping *m)
     return at + size <= m->end ? at : 0;
 }
 
+_Static_assert(offsetof(struct shim_early, old) == 296, "preload/early.S knows where it is");
+
 static void add_map(struct shim_early *e, u64 addr, u64 size, u32 prot, u32 flags, u64 offset)
 {
     e->map[e->maps].addr = addr;
@@ -232,12 +234,12 @@ static bool deserves(struct task *t, struct user_regs_struct *u, struct mapping 
 
 /* From now on it is known that the program has the shim at `base`, by the code at `early`. */
 static void arrives(struct task *t, const struct mapping *m, const struct shim_early *e, u64 base,
-                    u64 early, unsigned stubs)
+                    u64 early, u64 entry, unsigned stubs)
 {
     struct shim_state *s = &t->mm->shim;
     s->base = base;
     s->early = early;
-    s->entry = e->entry;
+    s->entry = entry;
     s->stale = e->stale;
     s->stubs = base + shim.head.stubs;
     s->stubs_room = SHIM_STUBS;
@@ -275,7 +277,7 @@ void shim_executed(struct task *t)
     if (remote_poke(t, u.rsp - SHIM_EARLY, &early, sizeof(early)) ||
         remote_poke(t, cave, shim_image + shim.head.early, shim.head.early_end - shim.head.early))
         return;
-    arrives(t, &m, &early, base, cave, p->used);
+    arrives(t, &m, &early, base, cave, u.rip, p->used);
     patch(t, sites, &m, false);
     u.rip = cave;
     u.orig_rax = (u64)-1;
@@ -308,7 +310,7 @@ static unsigned patches_of(const struct sites *sites, const struct mapping *m, u
 
 unsigned shim_with_loader(struct task *t, const char *path, u64 ino, u64 base,
                           const struct loader_map *text, u64 entry, u64 early,
-                          struct shim_patch patches[SHIM_PATCHES])
+                          const struct shim_old *old, struct shim_patch patches[SHIM_PATCHES])
 {
     struct user_regs_struct u;
     struct shim_early e;
@@ -325,11 +327,14 @@ unsigned shim_with_loader(struct task *t, const char *path, u64 ino, u64 base,
     const struct stub_page *p = sites && sites->count ? page_for(sites, &m, at) : NULL;
     if (!p)
         return 0;
-    fill(&e, at, entry, p);
+    fill(&e, at, at + shim.head.unload, p);
+    e.old = old->base;
+    e.old_size = old->size;
+    e.begin = entry;
     if (remote_poke(t, u.rsp - SHIM_EARLY, &e, sizeof(e)) ||
         remote_poke(t, early, shim_image + shim.head.early, shim_early_size()))
         return 0;
-    arrives(t, &m, &e, at, early, p->used);
+    arrives(t, &m, &e, at, early, entry, p->used);
     return patches_of(sites, &m, base, at + shim.head.stubs, patches);
 }
 
