@@ -192,6 +192,19 @@ void call_let_in(struct call *c)
     sys_close(fd);
 }
 
+/* Another thread may have put something else under the number since the call was judged: what this
+ * process holds now lies in no lower. */
+static int not_a_lowers(struct call *c, int fd)
+{
+    char path[SYS_FD_PATH];
+    const char *rest;
+    long n = sys_readlinkat(AT_FDCWD, sys_fd_path(path, fd), c->real, sizeof(c->real) - 1);
+    if (n < 0)
+        return (int)n;
+    c->real[n] = '\0';
+    return session_layer_of(c->view->session, c->real, &rest) > 0 ? -EROFS : 0;
+}
+
 /* chmod (uid and gid KEEP) or chown of the upper's object that a descriptor is open on. */
 static void record_by_fd(struct call *c, u32 uid, u32 gid, u32 mode)
 {
@@ -199,7 +212,9 @@ static void record_by_fd(struct call *c, u32 uid, u32 gid, u32 mode)
     struct stat st;
     int own = c->fd < 0 ? -1 : c->who->ops.fd_get(c->who, c->fd);
     int fd = own < 0 && c->place.exists ? call_grab(c) : own;
-    int err = fd < 0 ? fd : sys_fstat(fd, &st);
+    int err = fd < 0 ? fd : not_a_lowers(c, fd);
+    if (!err)
+        err = sys_fstat(fd, &st);
     if (!err && c->row->path < 0 && call_fd_is_path(c))
         err = -EBADF;
     if (!err)

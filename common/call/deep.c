@@ -149,6 +149,8 @@ static long change_deep(struct call *c, int fd, int fd2)
         break;
     }
     c->who->ops.resume(c->who);
+    if (c->view->fs->ops.changed && row->path >= 0)
+        c->view->fs->ops.changed(c->view->fs);
     return r;
 }
 

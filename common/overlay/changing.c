@@ -81,6 +81,13 @@ static int create_end(struct vfs *fs, struct caller *who, struct vfs_pending *pe
     return ended(o, overlay_create_end(fs, who, pending, result));
 }
 
+static void changed(struct vfs *fs)
+{
+    struct overlay *o = began(fs);
+    change_touch_all(o);
+    ended(o, 0);
+}
+
 void overlay_fill_changing(struct vfs_ops *ops)
 {
     ops->copy_up = copy_up;
@@ -93,4 +100,5 @@ void overlay_fill_changing(struct vfs_ops *ops)
     ops->rename = move;
     ops->create_begin = create_begin;
     ops->create_end = create_end;
+    ops->changed = changed;
 }

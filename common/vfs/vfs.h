@@ -151,6 +151,9 @@ struct vfs_ops {
      * `size_hint` bytes need not be kept (SIZE_MAX: all). No permission is checked: the caller of
      * this has done so. Absent: -ENOENT. Already in the upper: 0 at once. -EROFS. */
     int (*copy_up)(struct vfs *fs, struct caller *who, struct vnode *node, u64 size_hint);
+    /* A name of the upper was changed without a word here (call/deep.c): whatever is remembered of
+     * names is worth nothing from now on. */
+    void (*changed)(struct vfs *fs);
     /* With fake ids: what chown and chmod say of an object of the upper, named by a descriptor of
      * this process. -1 (as u32) is left as it is. */
     int (*record)(struct vfs *fs, int fd, u32 uid, u32 gid, u32 mode);

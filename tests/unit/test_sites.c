@@ -25,8 +25,10 @@ static void test_only_what_is_wanted(void **state)
     (void)state;
     CODE(0xb8, 1, 0, 0, 0, SYSCALL, CMP, RET); /* write */
     assert_int_equal(find(), 0);
-    CODE(0xb8, 59, 0, 0, 0, SYSCALL, CMP, RET); /* execve is the supervisor's */
+    CODE(0xb8, 0x42, 1, 0, 0, SYSCALL, CMP, RET); /* execveat is the supervisor's */
     assert_int_equal(find(), 0);
+    CODE(0xb8, 59, 0, 0, 0, SYSCALL, CMP, RET); /* execve, for what is not there */
+    assert_int_equal(find(), 1);
     CODE(0xb8, 9, 0, 0, 0, SYSCALL, CMP, RET); /* mmap, for the loader */
     assert_int_equal(find(), 1);
     CODE(0x6a, 1, 0x58, SYSCALL, CMP, RET); /* push, pop */
