@@ -9,7 +9,7 @@
 static void fill_looking(struct vfs_ops *ops)
 {
     ops->lookup = overlay_lookup;
-    ops->descend = overlay_descend;
+    ops->descend = overlay_descend_all;
     ops->root = overlay_root;
     ops->readlink = overlay_readlink;
     ops->getattr = overlay_getattr;

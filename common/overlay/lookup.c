@@ -358,7 +358,7 @@ static int descend_slow(struct vfs *fs, size_t len, struct vnode *out, u64 chang
         for (to = from; to < len && out->path[to] != '/'; to++)
             ;
         if (!vnode_is_dir(out))
-            return -EAGAIN;
+            return vnode_exists(out) ? -EAGAIN : -ENOENT;
         if (from > begin || begin == 0)
             note_way(o, out, changes, &until);
         r = overlay_lookup(fs, out, out->path + from, to - from, out);
@@ -398,8 +398,8 @@ static layer_set known_parents(struct overlay *o, const struct vnode *out)
     return layers;
 }
 
-/* The kernel saw no symlink before the name that it did not find, so that a parent that is there is
- * a directory. */
+/* Where the kernel saw no symlink before the name that it did not find: whether that is the last.
+ */
 static bool parent_in_layer(struct overlay *o, unsigned layer, const char *path, size_t len)
 {
     char dir[VPATH_MAX];
@@ -436,7 +436,7 @@ static int look_whole_by_path(struct overlay *o, struct vnode *out, unsigned lay
     if (r == -EACCES && o->only_reads)
         o->unable();
     if (r < 0)
-        return -EAGAIN;
+        return r == -ENOENT ? r : -EAGAIN;
     out->st = st;
     return take_whole(o, out, layer);
 }
@@ -453,8 +453,8 @@ static int look_whole(struct overlay *o, struct vnode *out, unsigned layer, bool
     int fd = overlay_open_in(o, layer, out->path, 0);
     if (parent && (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP))
         return 0;
-    if (fd == -ENOENT)
-        return parent_in_layer(o, layer, out->path, out->len) ? 0 : -EAGAIN;
+    if (fd == -ENOENT) /* no symlink came before */
+        return parent_in_layer(o, layer, out->path, out->len) ? 0 : -ENOENT;
     if (fd < 0)
         return -EAGAIN;
     int r = sys_fstat(fd, &out->st);
@@ -519,7 +519,7 @@ static int descend_fast(struct overlay *o, struct vnode *out, u64 changes)
     return r == -EAGAIN ? look_in_layers(o, out, true, marked, NULL, UNKNOWN) : r;
 }
 
-int overlay_descend(struct vfs *fs, const char *path, size_t len, struct vnode *out)
+int overlay_descend_all(struct vfs *fs, const char *path, size_t len, struct vnode *out)
 {
     struct overlay *o = overlay_of(fs);
     layer_set low = lowers_of(o->root_layers);
@@ -535,9 +535,15 @@ int overlay_descend(struct vfs *fs, const char *path, size_t len, struct vnode *
     u64 changes = __atomic_load_n(&o->facts->changes, __ATOMIC_ACQUIRE);
     bool single = !has_several(low);
     int r = single ? descend_fast(o, out, changes) : descend_known(o, out, changes);
-    if (r == 0 || r == -EIO)
+    if (r == 0 || r == -EIO || r == -ENOENT)
         return r;
     return descend_slow(fs, len, out, single ? UNKNOWN : changes);
+}
+
+int overlay_descend(struct vfs *fs, const char *path, size_t len, struct vnode *out)
+{
+    int r = overlay_descend_all(fs, path, len, out);
+    return r == -ENOENT ? -EAGAIN : r;
 }
 
 int overlay_parent(struct overlay *o, const struct vnode *node, struct vnode *out)

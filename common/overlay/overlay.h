@@ -235,6 +235,8 @@ const char *overlay_mark_name(const struct overlay *o, const char *mark, char *b
 int overlay_root(struct vfs *fs, struct vnode *out);
 int overlay_lookup(struct vfs *fs, const struct vnode *dir, const char *name, size_t len,
                    struct vnode *out);
+/* vfs_ops.descend; the other says -EAGAIN for -ENOENT. */
+int overlay_descend_all(struct vfs *fs, const char *path, size_t len, struct vnode *out);
 int overlay_descend(struct vfs *fs, const char *path, size_t len, struct vnode *out);
 /* The parent directory of a node; -ENOENT where it is gone. The root is its own parent. */
 int overlay_parent(struct overlay *o, const struct vnode *node, struct vnode *out);

@@ -71,7 +71,12 @@ int walk_fast(const struct view *view, struct caller *who, const char *base, con
     if (session_below_mount(view->session, place->path, &rel)) {
         if ((!walk_searches_all(who) && !view->unable) || (place->slash && (flags & WALK_PARENT)))
             return 0;
-        if (view->fs->ops.descend(view->fs, rel, str_len(rel), &place->node))
+        int err = view->fs->ops.descend(view->fs, rel, str_len(rel), &place->node);
+        if (err == -ENOENT) {
+            place->in_union = true;
+            return err;
+        }
+        if (err)
             return 0;
         place->exists = vnode_exists(&place->node);
         if (vnode_is_link(&place->node) && ((flags & WALK_FOLLOW) || place->slash))

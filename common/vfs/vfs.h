@@ -96,7 +96,8 @@ struct vfs_ops {
                   struct vnode *out);
     /* The vnode at a canonical relative path of real directories (the last component may be
      * anything or absent): the fast way where no symlink is met. -EAGAIN: walk it component by
-     * component (a symlink, a file, a missing parent in the way). */
+     * component (a symlink or a file in the way, or a directory that is perhaps not there).
+     * -ENOENT: directories alone lead to one that is not there. */
     int (*descend)(struct vfs *fs, const char *path, size_t len, struct vnode *out);
     int (*root)(struct vfs *fs, struct vnode *out);
     /* Text of a symlink: length (not NUL-terminated) or -errno. */

@@ -557,7 +557,12 @@ int walk(const struct view *view, struct caller *who, const char *base, const ch
     if (ways && ways_known(ways, path, n, flags, place))
         return guarded(view, place);
     w.own = false;
-    if (!walk_fast(view, who, base, path, flags, place)) {
+    int fast = walk_fast(view, who, base, path, flags, place);
+    if (fast < 0) {
+        place->exists = false;
+        return fast;
+    }
+    if (!fast) {
         w.view = view;
         w.who = who;
         w.at = place;
