@@ -4,6 +4,7 @@
 #include "tracer/shimparts.h"
 #include "base/str.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -18,41 +19,86 @@
 
 #if defined(__x86_64__)
 
+static u64 take_hex(const char **p)
+{
+    u64 v = 0;
+    for (;; (*p)++) {
+        char c = **p;
+        if (c >= '0' && c <= '9')
+            v = v << 4 | (u64)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            v = v << 4 | (u64)(c - 'a' + 10);
+        else
+            return v;
+    }
+}
+
+static const char *next_field(const char *p)
+{
+    while (*p && *p != ' ')
+        p++;
+    while (*p == ' ')
+        p++;
+    return p;
+}
+
+/* What stands behind the two addresses: perms offset major:minor inode path. */
+static void take_rest(struct mapping *m, const char *p)
+{
+    p = next_field(next_field(p));
+    m->offset = take_hex(&p);
+    p = next_field(next_field(p));
+    m->ino = strtoul(p, NULL, 10);
+    str_copy(m->path, sizeof(m->path), next_field(p));
+}
+
+/* Looks at one line; true where it is the one. */
+static bool take_line(struct mapping *m, const char *p, u64 ip, u64 *last_end)
+{
+    const char *line = p;
+    u64 start = take_hex(&p), end;
+    p += *p == '-';
+    end = take_hex(&p);
+    if (start >= *last_end + 4 * SHIM_PAGE && start <= ip) {
+        m->free_from = *last_end;
+        m->free_to = start;
+    }
+    *last_end = end;
+    if (ip < start || ip >= end)
+        return false;
+    m->start = start;
+    m->end = end;
+    take_rest(m, line);
+    return true;
+}
+
 bool shim_mapping(struct task *t, u64 ip, struct mapping *m)
 {
-    char name[64], line[PATH_MAX + 128];
+    static char text[4 * PATH_MAX]; /* the kernel gives whole lines */
+    char name[64];
     u64 last_end = 0x10000;
+    size_t have = 0;
     bool found = false;
     m->free_from = m->free_to = 0;
     snprintf(name, sizeof(name), "/proc/%d/maps", t->tid);
-    FILE *f = fopen(name, "re");
-    if (!f)
-        return false;
-    while (fgets(line, sizeof(line), f)) {
-        u64 start, end, offset, ino;
-        unsigned major, minor;
-        char perms[8];
-        int at = 0;
-        if (sscanf(line, "%lx-%lx %7s %lx %x:%x %lu %n", &start, &end, perms, &offset, &major,
-                   &minor, &ino, &at) < 7)
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    while (fd >= 0 && !found) {
+        ssize_t n = read(fd, text + have, sizeof(text) - 1 - have);
+        if (n <= 0)
             break;
-        if (start >= last_end + 4 * SHIM_PAGE && start <= ip) {
-            m->free_from = last_end;
-            m->free_to = start;
+        have += (size_t)n;
+        text[have] = '\0';
+        char *line = text, *end;
+        while (!found && (end = strchr(line, '\n'))) {
+            *end = '\0';
+            found = take_line(m, line, ip, &last_end);
+            line = end + 1;
         }
-        last_end = end;
-        if (ip >= start && ip < end) {
-            line[strcspn(line, "\n")] = '\0';
-            m->start = start;
-            m->end = end;
-            m->offset = offset;
-            m->ino = ino;
-            str_copy(m->path, sizeof(m->path), line + at);
-            found = true;
-            break;
-        }
+        have -= (size_t)(line - text);
+        memmove(text, line, have);
     }
-    fclose(f);
+    if (fd >= 0)
+        close(fd);
     return found;
 }
 

@@ -121,3 +121,9 @@ EOT
     is "$(probe shim_seen cwd "$M")" ok
     is "$(probe shim_seen changes "$M")" ok
 }
+
+@test "names outside of the union are what they are now" {
+    mk "$L2/d/f" abc
+    mkdir "$T/outside"
+    is "$(probe shim_outside "$M" "$T/outside")" ok
+}
