@@ -546,17 +546,6 @@ int overlay_descend(struct vfs *fs, const char *path, size_t len, struct vnode *
     return r == -ENOENT ? -EAGAIN : r;
 }
 
-int overlay_parent(struct overlay *o, const struct vnode *node, struct vnode *out)
-{
-    size_t len = (size_t)(path_last(node->path, node->len) - node->path);
-    int r = overlay_descend(&o->vfs, node->path, len ? len - 1 : 0, out);
-    if (r == -EAGAIN || (r == 0 && !vnode_exists(out)))
-        return -ENOENT;
-    if (r == 0 && !vnode_is_dir(out))
-        return -ENOTDIR;
-    return r;
-}
-
 int overlay_parent_of(struct overlay *o, const struct vnode *node, struct vnode *out)
 {
     layer_set layers = node->dir_layers;

@@ -332,3 +332,14 @@ unsigned overlay_top_lower(struct overlay *o, const struct vnode *node)
     layer_set low = lowers_of(node->layers);
     return low && vnode_is_dir(node) ? lowest(low) : 0;
 }
+
+int overlay_parent(struct overlay *o, const struct vnode *node, struct vnode *out)
+{
+    size_t len = (size_t)(path_last(node->path, node->len) - node->path);
+    int r = overlay_descend(&o->vfs, node->path, len ? len - 1 : 0, out);
+    if (r == -EAGAIN || (r == 0 && !vnode_exists(out)))
+        return -ENOENT;
+    if (r == 0 && !vnode_is_dir(out))
+        return -ENOTDIR;
+    return r;
+}
