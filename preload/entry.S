@@ -147,7 +147,7 @@ at_full: /* no slot: nothing was touched */
     jmp  at_left
 at_end:
 
-/* Does not return: this call is the supervisor's. */
+/* Does not return: this call is the supervisor's. A directory goes back to where it was. */
     .globl shim_unable
     .hidden shim_unable
 shim_unable:
@@ -155,6 +155,14 @@ shim_unable:
     or   $SLOT-1, %rbx
     sub  $255, %rbx
     mov  %rbx, %rsp
+    mov  192(%rbx), %rdi
+    test %rdi, %rdi
+    jz   at_leave
+    dec  %rdi
+    mov  200(%rbx), %rsi
+    xor  %edx, %edx
+    mov  $8, %eax /* lseek */
+    syscall
     jmp  at_leave
 
 /* long shim_gate(long nr, long a, long b, long c, long d, long e): past the filter. */

@@ -82,18 +82,19 @@ bool shim_list(struct shim_saved *saved, struct shim_caller *who, struct call *c
     s64 pos = c->fd < 0 ? -EBADF : sys_lseek(c->fd, 0, SEEK_CUR);
     if (pos < 0 || (pos > 0 && !dirs_kernel_pos(c->view->fs, pos)))
         return false;
-    int plain = is_plain(own, who, c, dots, &lower);
-    if (plain < 0)
-        return false;
     u8 *buf = (u8 *)c->arg[1];
     saved->moved_pos = (u64)pos;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     saved->moved = (u64)c->fd + 1;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     long n = shim_gate(SYS_getdents64, c->fd, (long)buf, (long)(u32)c->arg[2], 0, 0);
-    long left = n > 0 && plain ? sift(who, buf, n, dots, lower) : n;
+    /* At the end of what the kernel has listed so far nothing is left to be proven. */
+    bool ended = n == 0 && pos > 0;
+    int plain = ended ? 0 : is_plain(own, who, c, dots, &lower);
+    long left = n > 0 && plain > 0 ? sift(who, buf, n, dots, lower) : n;
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (left < 0 || (n > 0 && !left) || __atomic_load_n(now, __ATOMIC_ACQUIRE) != who->changes) {
+    if (plain < 0 || left < 0 || (n > 0 && !left) ||
+        __atomic_load_n(now, __ATOMIC_ACQUIRE) != who->changes) {
         shim_gate(SYS_lseek, c->fd, pos, SEEK_SET, 0, 0);
         return false;
     }

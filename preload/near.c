@@ -261,16 +261,26 @@ static int near_open(struct shim_saved *saved, struct shim_caller *who, struct c
 /* What the descriptor itself is open on. */
 static int near_self(struct shim_saved *saved, struct shim_caller *who, struct call *c, int fd)
 {
+    const struct sysrow *row = c->row;
     struct stat st;
     u64 dots[2];
-    if (c->row->handler != CALL_STAT || fd < 0)
+    bool extended = row->handler == CALL_STATX;
+    if ((row->handler != CALL_STAT && !extended) || fd < 0)
         return SHIM_GO_ON;
     shim_link_of(who, fd); /* a look at it */
     shim_stat_of(&who->x, &st);
     bool is_dir = S_ISDIR(st.st_mode);
     if (!shim_seen_node(who, &st, is_dir) && !(is_dir && shim_is_plain(who, c, fd, dots)))
         return SHIM_GO_ON;
-    memcpy((void *)c->arg[c->row->aux], &st, sizeof(st));
+    if (extended) {
+        struct statx x;
+        int r = sys_statx(fd, "", (int)call_flags(c), (u32)c->arg[row->flags + 1], &x);
+        if (r)
+            return SHIM_GO_ON;
+        memcpy((void *)c->arg[row->aux], &x, sizeof(x));
+    } else {
+        memcpy((void *)c->arg[row->aux], &st, sizeof(st));
+    }
     return shim_result(saved, 0);
 }
 

@@ -151,6 +151,11 @@ static void add_shim(struct task *t, struct loader_job *job, const struct loader
     text->prot = PROT_READ | PROT_WRITE; /* until it is patched */
 }
 
+static bool has_gate(const struct task *t)
+{
+    return shim_enabled() && filter_gated(systab_row(SYS_openat2)) && !t->proc->shim_off;
+}
+
 void loader_exchange(struct task *t, const struct loader_change *c)
 {
     struct user_regs_struct u;
@@ -158,7 +163,7 @@ void loader_exchange(struct task *t, const struct loader_change *c)
     struct start start;
     bool ok = ptrace(PTRACE_GETREGS, t->tid, NULL, &u) == 0;
     if (ok) {
-        fill(&job, c, u.rsp - JOB, shim_enabled() && !t->proc->shim_off);
+        fill(&job, c, u.rsp - JOB, has_gate(t));
         start = read_start(t, u.rsp);
         job.host = start.base;
         job.base_at = start.base_at;
