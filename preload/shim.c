@@ -139,7 +139,8 @@ int shim_open_last(struct shim_saved *saved, struct shim_memory *memory, u64 fla
                    const char *path)
 {
     memset(&memory->how, 0, sizeof(memory->how));
-    memory->how.flags = (flags & (OPEN_FLAGS | WRITE_FLAGS)) | LARGE_FILE;
+    memory->how.flags =
+        flags & O_PATH ? flags & PLACE_FLAGS : (flags & (OPEN_FLAGS | WRITE_FLAGS)) | LARGE_FILE;
     memory->how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
     str_copy(memory->path, sizeof(memory->path), path);
     saved->last_nr = SYS_openat2;
@@ -153,6 +154,12 @@ int shim_open_last(struct shim_saved *saved, struct shim_memory *memory, u64 fla
 static int open_in_union(struct shim_saved *saved, struct shim_memory *memory, const struct call *c,
                          u64 changes)
 {
+    u64 said = (u32)c->arg[c->row->flags];
+    if (said & O_PATH)
+        return c->place.exists && !c->far &&
+                       (S_ISDIR(c->place.node.st.st_mode) || S_ISREG(c->place.node.st.st_mode))
+                   ? shim_open_last(saved, memory, said, AT_FDCWD, c->real)
+                   : LEAVE;
     if (!c->open_here || c->nblobs > 2)
         return LEAVE;
     if (memory->plan.kind == PLAN_OPEN)
@@ -182,8 +189,8 @@ static int open_outside(struct shim_saved *saved, struct shim_memory *memory, co
 {
     const struct place *p = &c->place;
     u64 flags = c->arg[c->row->flags];
-    if (c->by_fd || p->in_union || p->crossed || p->host_error || p->removed || p->slash ||
-        p->magic_fd >= 0 || p->last != LAST_NAME)
+    if ((flags & O_PATH) || c->by_fd || p->in_union || p->crossed || p->host_error || p->removed ||
+        p->slash || p->magic_fd >= 0 || p->last != LAST_NAME)
         return LEAVE;
     if (p->exists || (flags & O_CREAT)) {
         int last = shim_open_last(saved, memory, flags, AT_FDCWD, p->path);
@@ -201,6 +208,11 @@ static bool finds_nothing(struct call *c)
     const struct place *p = &c->place;
     return !call_resolve(c, call_follow(c)) && !c->by_fd && !p->exists && !p->crossed &&
            !p->host_error && !p->removed && !p->slash && p->magic_fd < 0 && p->last == LAST_NAME;
+}
+
+static bool is_rare(u32 open_flags)
+{
+    return open_flags & ~(u32)(open_flags & O_PATH ? PLACE_FLAGS : OPEN_FLAGS | WRITE_FLAGS);
 }
 
 int shim_handle(struct shim_saved *saved)
@@ -227,8 +239,8 @@ int shim_handle(struct shim_saved *saved)
     c.arg[3] = saved->r10;
     c.arg[4] = saved->r8;
     c.arg[5] = saved->r9;
-    if (row->handler == CALL_OPEN && ((u32)c.arg[row->flags] & ~(u32)(OPEN_FLAGS | WRITE_FLAGS)))
-        return LEAVE; /* of a rare kind */
+    if (row->handler == CALL_OPEN && is_rare((u32)c.arg[row->flags]))
+        return LEAVE;
     if (shim_changes(row) && (!is_by_fd(row, &c) || is_said_once(&c)))
         return LEAVE;
     const struct overlay_facts *facts = own->overlay.facts;

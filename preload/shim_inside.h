@@ -49,6 +49,7 @@ static inline int shim_result(struct shim_saved *saved, long value)
 
 struct call;
 #define OPEN_FLAGS  (O_CLOEXEC | O_NOFOLLOW | O_DIRECTORY | O_NONBLOCK | O_NOCTTY | LARGE_FILE)
+#define PLACE_FLAGS (O_PATH | O_CLOEXEC | O_NOFOLLOW | O_DIRECTORY)
 #define WRITE_FLAGS (O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND)
 #define LARGE_FILE  0100000 /* O_LARGEFILE, which is 0 in this architecture's headers */
 
