@@ -110,6 +110,14 @@ static inline bool shim_changes(const struct sysrow *row)
                               row->handler == CALL_UTIMES || row->handler == CALL_SETXATTR);
 }
 
+/* The same by a path: of what is the upper's. */
+static inline bool shim_sets(const struct sysrow *row)
+{
+    return row->nargs < 6 && row->path >= 0 && !(row->traits & (SYS_OLD_STRUCT | SYS_TIMEVAL)) &&
+           (row->handler == CALL_CHMOD || row->handler == CALL_CHOWN ||
+            row->handler == CALL_UTIMES);
+}
+
 /* What attributes an open file has. */
 static inline bool shim_asks_attrs(const struct sysrow *row)
 {

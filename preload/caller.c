@@ -88,10 +88,11 @@ static struct shim_link *keep(struct shim_caller *own, const struct statx *x, co
     return l;
 }
 
+/* A file of several names is open by one of them, which its number does not tell. */
 static bool may_keep(const struct statx *x)
 {
-    return (S_ISDIR(x->stx_mode) || S_ISREG(x->stx_mode)) && (x->stx_mask & STATX_MNT_ID) &&
-           x->stx_ino && shim_shared.session.guard;
+    bool one = S_ISDIR(x->stx_mode) || (S_ISREG(x->stx_mode) && x->stx_nlink == 1);
+    return one && (x->stx_mask & STATX_MNT_ID) && x->stx_ino && shim_shared.session.guard;
 }
 
 void shim_stat_of(const struct statx *x, struct stat *st)

@@ -155,9 +155,8 @@ static int open_in_union(struct shim_saved *saved, struct shim_memory *memory, c
                          u64 changes)
 {
     u64 said = (u32)c->arg[c->row->flags];
-    if (said & O_PATH)
-        return c->place.exists && !c->far &&
-                       (S_ISDIR(c->place.node.st.st_mode) || S_ISREG(c->place.node.st.st_mode))
+    if (said & O_PATH) /* of a file, the supervisor wants to know by which name */
+        return c->place.exists && !c->far && S_ISDIR(c->place.node.st.st_mode)
                    ? shim_open_last(saved, memory, said, AT_FDCWD, c->real)
                    : LEAVE;
     if (!c->open_here || c->nblobs > 2)
@@ -241,7 +240,8 @@ int shim_handle(struct shim_saved *saved)
     c.arg[5] = saved->r9;
     if (row->handler == CALL_OPEN && is_rare((u32)c.arg[row->flags]))
         return LEAVE;
-    if (shim_changes(row) && (!is_by_fd(row, &c) || is_said_once(&c)))
+    bool by_path = shim_changes(row) && !is_by_fd(row, &c);
+    if ((by_path && !shim_sets(row)) || (shim_changes(row) && is_said_once(&c)))
         return LEAVE;
     const struct overlay_facts *facts = own->overlay.facts;
     u64 changes = __atomic_load_n(&facts->changes, __ATOMIC_ACQUIRE);
@@ -252,6 +252,10 @@ int shim_handle(struct shim_saved *saved)
     memory->plan.kind = PLAN_NONE;
     view = own->view;
     view.memo = &memory->memo;
+    if (by_path) {
+        call_begin(&c);
+        return shim_set(saved, &who, &c, changes);
+    }
     if (shim_changes(row) && sets_written(row, &c))
         return PASS;
     if (shim_asks_attrs(row)) {

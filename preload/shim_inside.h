@@ -64,6 +64,8 @@ HIDDEN int shim_outside(struct shim_saved *saved, struct shim_caller *who, struc
 HIDDEN void shim_learn_outside(struct shim_caller *who, struct call *c);
 /* attrs.c: fgetxattr and flistxattr. RESULT, PASS or LEAVE. */
 HIDDEN int shim_attrs(struct shim_saved *saved, struct shim_memory *memory, const struct call *c);
+/* sets.c: mode, owner and times of what is the upper's, by a path. RESULT or LEAVE. */
+HIDDEN int shim_set(struct shim_saved *saved, struct shim_caller *who, struct call *c, u64 changes);
 /* True where the xattr name in this argument is no word of an overlay's. */
 HIDDEN bool shim_plain_attr(const struct call *c, int arg);
 /* names.c: does what *memory's plan says, where nothing changed since. RESULT or LEAVE. */

@@ -110,7 +110,7 @@ bool shim_serves(long nr)
         return false;
     if (row->handler == CALL_OPEN)
         return row->flags >= 0;
-    if (shim_renames(row))
+    if (shim_renames(row) || shim_sets(row))
         return true;
     return filter_gated(row) && (row->handler == CALL_GETDENTS || row->handler == CALL_GETCWD ||
                                  row->handler == CALL_STAT || row->handler == CALL_STATX ||
