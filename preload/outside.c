@@ -69,14 +69,25 @@ static bool serves(const struct call *c)
     }
 }
 
+/* Whatever begins like the mountpoint is not worth the looks below. */
+static bool begins_outside(const struct session *s, const char *said)
+{
+    const char *mount = session_mount(s);
+    for (size_t i = 0; i < s->mount_len; i++) {
+        if (((const volatile char *)said)[i] != mount[i])
+            return true;
+    }
+    return false;
+}
+
 int shim_outside(struct shim_saved *saved, struct shim_caller *who, struct call *c)
 {
     const struct sysrow *row = c->row;
     const char *said = row->path >= 0 ? (const char *)c->arg[row->path] : NULL;
     u32 when = who->now;
     struct stat st;
-    if (!said || *(const volatile char *)said != '/' || !serves(c) || !c->view->steady ||
-        c->view->session->nbinds)
+    if (!said || *(const volatile char *)said != '/' || !c->view->steady ||
+        c->view->session->nbinds || !begins_outside(c->view->session, said) || !serves(c))
         return SHIM_GO_ON;
     long n = who->who.ops.read_str(&who->who, c->said, (u64)said, sizeof(c->said));
     size_t dir = n > 0 ? dir_of(c->said, (size_t)n) : 0;
