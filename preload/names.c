@@ -14,12 +14,15 @@ static int at_fd(long nr, int dir, const char *name, u64 c, u64 d)
     return (int)shim_gate(nr, dir, (long)name, (long)c, (long)d, 0);
 }
 
+int shim_open_straight(struct shim_memory *m, const char *path, u64 flags, u64 mode)
+{
+    m->how = (struct open_how){flags, mode, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+    return (int)shim_gate(SYS_openat2, AT_FDCWD, (long)path, (long)&m->how, sizeof(m->how), 0);
+}
+
 static int open_dir(struct shim_memory *m, const char *path)
 {
-    memset(&m->how, 0, sizeof(m->how));
-    m->how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-    m->how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-    return (int)shim_gate(SYS_openat2, AT_FDCWD, (long)path, (long)&m->how, sizeof(m->how), 0);
+    return shim_open_straight(m, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 }
 
 static bool by_prefix(void)
@@ -202,11 +205,8 @@ static int open_in(struct shim_memory *m, const struct call *c, u64 changes)
     if (path_push(m->path, sizeof(m->path), &len, work, str_len(work)) ||
         path_push(m->path, sizeof(m->path), &len, temp, str_len(temp)))
         return -ENAMETOOLONG;
-    memset(&m->how, 0, sizeof(m->how));
-    m->how.flags = (c->open_flags & (OPEN_FLAGS | WRITE_FLAGS)) | LARGE_FILE | O_CREAT | O_EXCL;
-    m->how.mode = c->arg[c->row->flags + 1] & 07777;
-    m->how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-    int fd = (int)shim_gate(SYS_openat2, AT_FDCWD, (long)m->path, (long)&m->how, sizeof(m->how), 0);
+    u64 flags = (c->open_flags & (OPEN_FLAGS | WRITE_FLAGS)) | LARGE_FILE | O_CREAT | O_EXCL;
+    int fd = shim_open_straight(m, m->path, flags, c->arg[c->row->flags + 1] & 07777);
     if (fd < 0)
         return fd;
     int r = act_in(m, changes);
@@ -224,19 +224,31 @@ bool shim_is_alone(void)
             S_ISDIR(st.st_mode) && st.st_nlink == 3);
 }
 
-int shim_rename(struct shim_saved *saved, struct shim_memory *memory, const struct call *c,
-                u64 changes)
+bool shim_hush(u64 *mask)
 {
     const u64 all = ~0ull;
-    u64 mask;
-    if (shim_gate(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&mask, sizeof(mask), 0) < 0)
-        return LEAVE;
-    int r = c->row->handler == CALL_OPEN ? open_in(memory, c, changes) : act_in(memory, changes);
+    return shim_gate(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)mask, sizeof(*mask), 0) >=
+           0;
+}
+
+int shim_unhush(struct shim_saved *saved, const u64 *mask, long r)
+{
     if (r >= 0) { /* a signal finds the call over */
-        saved->result = c->row->handler == CALL_OPEN ? r : 0;
+        saved->result = r;
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
         saved->over = 1;
     }
-    shim_gate(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, sizeof(mask), 0);
+    shim_gate(SYS_rt_sigprocmask, SIG_SETMASK, (long)mask, 0, sizeof(*mask), 0);
     return r >= 0 ? RESULT : LEAVE;
+}
+
+int shim_rename(struct shim_saved *saved, struct shim_memory *memory, const struct call *c,
+                u64 changes)
+{
+    u64 mask;
+    if (!shim_hush(&mask))
+        return LEAVE;
+    bool opens = c->row->handler == CALL_OPEN;
+    int r = opens ? open_in(memory, c, changes) : act_in(memory, changes);
+    return shim_unhush(saved, &mask, r > 0 && !opens ? 0 : r);
 }

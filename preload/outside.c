@@ -6,11 +6,6 @@
 #include "call/call.h"
 #include "vfs/steady.h"
 
-static u64 salt_of(const struct view *view, enum steady_place place)
-{
-    return __atomic_load_n(view->moves, __ATOMIC_ACQUIRE) << 8 | place;
-}
-
 /* Length of the directory that holds the last name of a canonical path; 0 where that is "/". */
 static size_t dir_of(const char *path, size_t n)
 {
@@ -41,15 +36,16 @@ void shim_learn_outside(struct shim_caller *who, struct call *c)
     struct place *p = &c->place;
     u32 when = who->now, seen = when;
     size_t n = dir_of(p->path, p->len);
-    if (!n || p->in_union || p->crossed || p->host_error || p->removed || p->slash || c->by_fd ||
-        p->magic_fd >= 0 || p->last != LAST_NAME || !c->view->steady || c->view->session->nbinds ||
-        !str_eq(c->said, p->path) ||
-        steady_known(c->view->steady, salt_of(c->view, STEADY_APART), p->path + 1, n - 1, &seen) ||
-        !steady_known(c->view->steady, salt_of(c->view, STEADY_OUTSIDE), p->path + 1, n - 1, &when))
+    if (!n || p->in_union || c->by_fd || !place_is_name(p) || !c->view->steady ||
+        c->view->session->nbinds || !str_eq(c->said, p->path) ||
+        steady_known(c->view->steady, view_salt(c->view, STEADY_APART), p->path + 1, n - 1,
+                     &seen) ||
+        !steady_known(c->view->steady, view_salt(c->view, STEADY_OUTSIDE), p->path + 1, n - 1,
+                      &when))
         return;
     p->path[n] = '\0';
     if (is_apart(c->view->session, p->path))
-        steady_note(c->view->steady, salt_of(c->view, STEADY_APART), p->path + 1, n - 1, when);
+        steady_note(c->view->steady, view_salt(c->view, STEADY_APART), p->path + 1, n - 1, when);
     p->path[n] = '/';
 }
 
@@ -94,7 +90,8 @@ int shim_outside(struct shim_saved *saved, struct shim_caller *who, struct call 
     const char *name = c->said + dir + 1;
     size_t len = (size_t)n - dir - 1;
     if (!dir || !len || len > NAME_MAX || is_dot(name, len) || is_dotdot(name, len) ||
-        !steady_known(c->view->steady, salt_of(c->view, STEADY_APART), c->said + 1, dir - 1, &when))
+        !steady_known(c->view->steady, view_salt(c->view, STEADY_APART), c->said + 1, dir - 1,
+                      &when))
         return SHIM_GO_ON;
     if (row->handler == CALL_READLINK)
         return PASS;

@@ -6,7 +6,6 @@
 #include "base/str.h"
 #include "base/sys.h"
 #include "call/call.h"
-#include <signal.h>
 #include <sys/syscall.h>
 
 /* The descriptor of the process itself that is named by `said` alone; -1: none is. */
@@ -65,38 +64,28 @@ static long open_and_set(struct shim_memory *m, const struct call *c, const stru
                          u64 changes)
 {
     struct stat now;
-    memset(&m->how, 0, sizeof(m->how));
-    m->how.flags = O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC | LARGE_FILE;
-    m->how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-    long fd = shim_gate(SYS_openat2, AT_FDCWD, (long)c->real, (long)&m->how, sizeof(m->how), 0);
+    const u64 flags = O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC | LARGE_FILE;
+    int fd = shim_open_straight(m, c->real, flags, 0);
     if (fd < 0)
         return fd;
     long r = shim_gate(SYS_fstat, fd, (long)&now, 0, 0, 0);
     if (r == 0 && (!dev_ino_equal(&now, st) || !shim_stands(shim_own.overlay.facts, changes)))
         r = -EAGAIN;
     if (r == 0)
-        r = set(c, (int)fd);
+        r = set(c, fd);
     shim_gate(SYS_close, fd, 0, 0, 0, 0);
     return r;
 }
 
 int shim_set(struct shim_saved *saved, struct shim_caller *who, struct call *c, u64 changes)
 {
-    const u64 all = ~0ull;
     struct stat st;
     u64 mask;
     /* An ordinary user's rights on directories are remembered. */
     if (c->view->session->uid != 0 || c->view->session->read_only || !shim_is_alone() ||
         !find(who, c, &st) || !(S_ISDIR(st.st_mode) || S_ISREG(st.st_mode)))
         return LEAVE;
-    if (shim_gate(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&mask, sizeof(mask), 0) < 0)
+    if (!shim_hush(&mask))
         return LEAVE;
-    long r = open_and_set(who->memory, c, &st, changes);
-    if (r == 0) { /* a signal finds the call over */
-        saved->result = 0;
-        __atomic_signal_fence(__ATOMIC_SEQ_CST);
-        saved->over = 1;
-    }
-    shim_gate(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, sizeof(mask), 0);
-    return r == 0 ? RESULT : LEAVE;
+    return shim_unhush(saved, &mask, open_and_set(who->memory, c, &st, changes));
 }

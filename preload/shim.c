@@ -155,7 +155,7 @@ static int open_in_union(struct shim_saved *saved, struct shim_memory *memory, c
                          u64 changes)
 {
     u64 said = (u32)c->arg[c->row->flags];
-    if (said & O_PATH) /* of a file, the supervisor wants to know by which name */
+    if (said & O_PATH) /* directories; it is rare for anything else */
         return c->place.exists && !c->far && S_ISDIR(c->place.node.st.st_mode)
                    ? shim_open_last(saved, memory, said, AT_FDCWD, c->real)
                    : LEAVE;
@@ -188,8 +188,7 @@ static int open_outside(struct shim_saved *saved, struct shim_memory *memory, co
 {
     const struct place *p = &c->place;
     u64 flags = c->arg[c->row->flags];
-    if ((flags & O_PATH) || c->by_fd || p->in_union || p->crossed || p->host_error || p->removed ||
-        p->slash || p->magic_fd >= 0 || p->last != LAST_NAME)
+    if ((flags & O_PATH) || c->by_fd || p->in_union || !place_is_name(p))
         return LEAVE;
     if (p->exists || (flags & O_CREAT)) {
         int last = shim_open_last(saved, memory, flags, AT_FDCWD, p->path);
@@ -204,9 +203,8 @@ static int open_outside(struct shim_saved *saved, struct shim_memory *memory, co
  */
 static bool finds_nothing(struct call *c)
 {
-    const struct place *p = &c->place;
-    return !call_resolve(c, call_follow(c)) && !c->by_fd && !p->exists && !p->crossed &&
-           !p->host_error && !p->removed && !p->slash && p->magic_fd < 0 && p->last == LAST_NAME;
+    return !call_resolve(c, call_follow(c)) && !c->by_fd && !c->place.exists &&
+           place_is_name(&c->place);
 }
 
 static bool is_rare(u32 open_flags)

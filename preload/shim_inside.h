@@ -71,6 +71,12 @@ HIDDEN bool shim_plain_attr(const struct call *c, int arg);
 /* names.c: does what *memory's plan says, where nothing changed since. RESULT or LEAVE. */
 HIDDEN int shim_rename(struct shim_saved *saved, struct shim_memory *memory, const struct call *c,
                        u64 changes);
+/* names.c: opens by a path in which no link is followed, at once. The descriptor or an error. */
+HIDDEN int shim_open_straight(struct shim_memory *m, const char *path, u64 flags, u64 mode);
+/* names.c: no signal comes between the two; the second ends the call with r, where that is no
+ * error. RESULT or LEAVE. */
+HIDDEN bool shim_hush(u64 *mask);
+HIDDEN int shim_unhush(struct shim_saved *saved, const u64 *mask, long r);
 /* names.c: no other thread has these descriptors. One that has ended may still be counted. */
 HIDDEN bool shim_is_alone(void);
 /* True where nothing of the union changed since `changes` was read from it. */

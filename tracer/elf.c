@@ -1,9 +1,9 @@
 #include "tracer/elf.h"
+#include "tracer/fileid.h"
 
 #include <elf.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define PHDRS_MAX    512       /* the kernel takes 64 KiB of them; real files have a dozen */
@@ -73,30 +73,18 @@ void elf_read(int fd, struct elf *out)
 
 /* -- files read before -------------------------------------------------------------------- */
 
-#define KNOWN     256
-#define SETTLE_MS 100 /* a file changed later than that may change again with the same times */
+#define KNOWN 256
 
 static struct known {
-    dev_t dev;
-    ino_t ino; /* 0 = free */
-    off_t size;
-    struct timespec mtime, ctime;
+    struct fileid id;
     char interp[64];
     enum { ARGV0_UNKNOWN, ARGV0_NO, ARGV0_YES } argv0; /* of a loader */
 } known[KNOWN];
 
-static bool same_time(struct timespec a, struct timespec b)
-{
-    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
 static struct known *find(const struct stat *st)
 {
     struct known *k = &known[st->st_ino % KNOWN];
-    return k->ino && k->ino == st->st_ino && k->dev == st->st_dev && k->size == st->st_size &&
-                   same_time(k->mtime, st->st_mtim) && same_time(k->ctime, st->st_ctim)
-               ? k
-               : NULL;
+    return fileid_is(&k->id, st) ? k : NULL;
 }
 
 bool elf_known(const struct stat *st, struct elf *out)
@@ -112,17 +100,9 @@ bool elf_known(const struct stat *st, struct elf *out)
 void elf_note(const struct stat *st, const struct elf *elf)
 {
     struct known *k = &known[st->st_ino % KNOWN];
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    s64 ago = (s64)(now.tv_sec - st->st_ctim.tv_sec) * 1000 +
-              (now.tv_nsec - st->st_ctim.tv_nsec) / 1000000;
-    if (elf->kind != ELF_NATIVE || strlen(elf->interp) >= sizeof(k->interp) || ago < SETTLE_MS)
+    if (elf->kind != ELF_NATIVE || strlen(elf->interp) >= sizeof(k->interp) || !fileid_settled(st))
         return;
-    *k = (struct known){.dev = st->st_dev,
-                        .ino = st->st_ino,
-                        .size = st->st_size,
-                        .mtime = st->st_mtim,
-                        .ctime = st->st_ctim};
+    *k = (struct known){.id = fileid_of(st)};
     memcpy(k->interp, elf->interp, strlen(elf->interp) + 1);
 }
 

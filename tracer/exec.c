@@ -118,17 +118,21 @@ static int run_script(struct execution *x, const struct script *s)
 /* -- ELF -----------------------------------------------------------------------------------------
  */
 
-/* True where the kernel, given the loader's path, would find the very same file. */
-static bool same_natively(const struct place *p, const char *path)
+/* True where the kernel, given the loader's path, would find the very same file; *host is what it
+ * finds, of no type where that is nothing. */
+static bool same_natively(const struct place *p, const char *path, struct stat *host)
 {
-    struct stat host, st;
+    struct stat st;
+    host->st_mode = 0;
     if (!ours(p))
         return true;
-    if (path[0] != '/' || sys_fstatat(AT_FDCWD, path, &host, 0))
+    if (path[0] != '/' || sys_fstatat(AT_FDCWD, path, host, 0)) {
+        host->st_mode = 0;
         return false;
+    }
     if (p->in_union)
-        return dev_ino_equal(&host, &p->node.st);
-    return sys_fstatat(AT_FDCWD, p->path, &st, 0) == 0 && dev_ino_equal(&host, &st);
+        return dev_ino_equal(host, &p->node.st);
+    return sys_fstatat(AT_FDCWD, p->path, &st, 0) == 0 && dev_ino_equal(host, &st);
 }
 
 static void name_in_root(const struct view *view, const struct place *p, char *buf, size_t cap)
@@ -193,29 +197,33 @@ static int run_loader(struct execution *x, const char *loader)
     return err ? err : execfile_check(who, &x->loader, x->real, sizeof(x->real));
 }
 
-/* The kernel would start the host's loader: it may, and finds its place taken (loader.h). False
- * where that cannot be, so that the union's is run as a program. */
-static bool change_loader(struct execution *x, const char *loader)
+/* The kernel would start the host's loader, with stat `host`: it may, and finds its place taken
+ * (loader.h). 0; -ENOEXEC where that cannot be, so that the union's is run as a program; or another
+ * error. */
+static int change_loader(struct execution *x, const char *loader, const struct stat *host)
 {
     struct caller *who = &x->task->who;
     struct loader_change *c = &x->plan->loader;
-    if (x->by_fd >= 0 || loader[0] != '/' ||
+    if (x->by_fd >= 0 ||
         (x->task->proc->shim_off && filters_itself(x->task)) || /* and might not let it be done */
         execfile_check(who, &x->loader, c->real, sizeof(c->real)) ||
-        str_copy(c->said, sizeof(c->said), loader) < 0 ||
-        !execfile_loader(NULL, loader, &c->host) ||
-        !execfile_loader(&x->loader, loader, &c->ours) || !loader_fits(c))
-        return false;
-    bool may = true;
-    if (!who->same_as_session || !c->host.for_all) {
+        str_copy(c->said, sizeof(c->said), loader) < 0)
+        return -ENOEXEC;
+    int err = execfile_host_loader(loader, host, &c->host);
+    if (!err)
+        err = execfile_loader(&x->loader, loader, &c->ours);
+    if (!err && !loader_fits(c))
+        err = -ENOEXEC;
+    if (!err && (!who->same_as_session || !c->host.for_all)) {
         who->ops.assume(who);
-        may = sys_faccessat2(AT_FDCWD, loader, X_OK, AT_EACCESS) == 0 &&
-              sys_faccessat2(AT_FDCWD, c->real, R_OK, AT_EACCESS) == 0;
+        if (sys_faccessat2(AT_FDCWD, loader, X_OK, AT_EACCESS) ||
+            sys_faccessat2(AT_FDCWD, c->real, R_OK, AT_EACCESS))
+            err = -ENOEXEC;
         who->ops.resume(who);
     }
-    x->plan->change = may;
-    x->touched |= may;
-    return may;
+    x->plan->change = err == 0;
+    x->touched |= err == 0;
+    return err;
 }
 
 /* -- all of it -----------------------------------------------------------------------------------
@@ -271,6 +279,7 @@ static int unfold(struct execution *x)
     char head[SCRIPT_HEAD];
     struct script script;
     struct elf elf;
+    struct stat host;
     for (;;) {
         ssize_t n = 0;
         int err = 0;
@@ -305,11 +314,11 @@ static int unfold(struct execution *x)
         if (elf.kind != ELF_NATIVE || !elf.interp[0])
             return 0;
         err = interp_find(x->call, elf.interp, &x->loader);
-        if (!ours(&x->loader) || (!err && same_natively(&x->loader, elf.interp)))
+        if (!ours(&x->loader) || (!err && same_natively(&x->loader, elf.interp, &host)))
             return 0;
-        if (!err && change_loader(x, elf.interp))
-            return 0;
-        return err ? err : run_loader(x, elf.interp);
+        if (!err)
+            err = change_loader(x, elf.interp, &host);
+        return err == -ENOEXEC ? run_loader(x, elf.interp) : err;
     }
 }
 

@@ -67,22 +67,34 @@ bool execfile_busy(int fd)
     return SYS5(SYS_execveat, fd, "", argv, argv + 1, AT_EMPTY_PATH | AT_EXECVE_CHECK) == -ETXTBSY;
 }
 
-bool execfile_loader(const struct place *p, const char *path, struct loader *out)
+int execfile_loader(const struct place *p, const char *name, struct loader *out)
 {
     struct stat st;
-    if (p ? p->in_union : sys_fstatat(AT_FDCWD, path, &st, 0) == 0) {
-        if (p)
-            st = p->node.st;
-        if (loader_known(&st, out))
-            return out->span != 0;
-    }
-    int fd = p ? execfile_open(p, path, &st) : sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    if (p || (sys_fstat(fd, &st) == 0 && S_ISREG(st.st_mode)))
+    if (!p->in_union || !loader_known(&p->node.st, out)) {
+        int fd = execfile_open(p, name, &st);
+        if (fd < 0)
+            return fd == -EPERM ? fd : -ENOEXEC;
         loader_read(fd, &st, out);
-    else
-        out->span = 0;
-    sys_close(fd);
-    return out->span != 0;
+        sys_close(fd);
+    }
+    return out->span ? 0 : -ENOEXEC;
+}
+
+int execfile_host_loader(const char *path, const struct stat *st, struct loader *out)
+{
+    struct stat now;
+    if (!S_ISREG(st->st_mode))
+        return -ENOEXEC;
+    if (!loader_known(st, out)) {
+        int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+        if (fd < 0)
+            return -ENOEXEC;
+        bool regular = sys_fstat(fd, &now) == 0 && S_ISREG(now.st_mode);
+        if (regular)
+            loader_read(fd, &now, out);
+        sys_close(fd);
+        if (!regular)
+            return -ENOEXEC;
+    }
+    return out->span ? 0 : -ENOEXEC;
 }

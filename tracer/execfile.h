@@ -16,8 +16,9 @@ int execfile_open(const struct place *p, const char *name, struct stat *st);
 /* True where a writer has the script open: the kernel, which never runs the script itself now,
  * would refuse (ETXTBSY). Nobody can tell before Linux 6.14. */
 bool execfile_busy(int fd);
-/* What is known of the loader at `p`, or (NULL) of the host's at `path`: false where it cannot be
- * exchanged. */
-bool execfile_loader(const struct place *p, const char *path, struct loader *out);
+/* What is known of the loader at `p`, or of the host's at `path` with this stat: 0, or -ENOEXEC
+ * where it cannot be exchanged; -EPERM as above. */
+int execfile_loader(const struct place *p, const char *name, struct loader *out);
+int execfile_host_loader(const char *path, const struct stat *st, struct loader *out);
 
 #endif

@@ -326,13 +326,11 @@ void found_executes(struct task *t)
     if (t->seized)
         return;
     bool stay = t->plain_program && creds_stay(t);
-    if (task_exec(t, t->tid)) {
+    if (task_exec(t, t->tid, stay)) {
         found_seize(t);
         return;
     }
     t->proc->exe[0] = '\0';
-    if (stay)
-        t->cred_generation = sup.cred_generation;
     t->presumed = stay;
     t->linker = 0;
     t->handlers = false;

@@ -4,7 +4,6 @@
 #include "base/sys.h"
 #include "overlay/index.h"
 #include "vfs/steady.h"
-#include <string.h>
 
 #define KNOWN 8
 
@@ -16,7 +15,7 @@ static struct known {
     char path[128]; /* "" = none */
     struct place place;
 } known[KNOWN];
-static unsigned next;
+static unsigned next; /* so many were remembered */
 
 static bool may_remember(const struct call *c, const char *path)
 {
@@ -76,16 +75,17 @@ static void remember(const struct call *c, const char *path, const struct place 
 
 int interp_resolve(struct call *c)
 {
-    bool plain = c->row->dirfd < 0 &&
-                 c->who->ops.read_str(c->who, c->said, c->arg[c->row->path], PATH_MAX) > 0;
-    if (plain && remembers(c, c->said, &c->place)) {
+    bool named = c->row->dirfd < 0;
+    if (named && next &&
+        c->who->ops.read_str(c->who, c->said, c->arg[c->row->path], PATH_MAX) > 0 &&
+        remembers(c, c->said, &c->place)) {
         c->by_fd = false;
         c->fd = AT_FDCWD;
         return 0;
     }
     struct known from = begin();
     int err = call_resolve(c, call_follow(c));
-    if (plain && !err && !c->by_fd)
+    if (named && !err && !c->by_fd)
         remember(c, c->said, &c->place, &from);
     return err;
 }

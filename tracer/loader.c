@@ -129,7 +129,7 @@ static void fill(struct loader_job *job, const struct loader_change *c, u64 at, 
 
 /* The shim comes with it: below what the kernel mapped lies ours, and below that the shim. */
 static void add_shim(struct task *t, struct loader_job *job, const struct loader_change *c,
-                     const struct start *start)
+                     const struct start *start, u64 sp)
 {
     u64 below = start->vdso && start->vdso < start->base ? start->vdso : start->base;
     struct loader_map *text = job->map;
@@ -139,7 +139,7 @@ static void add_shim(struct task *t, struct loader_job *job, const struct loader
         text++;
     if (text == &job->map[job->nmaps] || early + shim_early_size() > job->host + c->host.text_end)
         return;
-    job->npatches = shim_with_loader(t, c->real, c->ours.ino, base, text, base + c->ours.entry,
+    job->npatches = shim_with_loader(t, c->real, c->ours.ino, base, text, base + c->ours.entry, sp,
                                      early, &old, job->patch);
     if (!job->npatches)
         return;
@@ -170,7 +170,7 @@ void loader_exchange(struct task *t, const struct loader_change *c)
         ok = job.host && u.rip == job.host + c->host.entry;
     }
     if (ok && shim_comes(t))
-        add_shim(t, &job, c, &start);
+        add_shim(t, &job, c, &start, u.rsp);
     size_t size = job.npatches ? sizeof(job) : offsetof(struct loader_job, patch);
     if (!ok || remote_poke(t, u.rsp - JOB, &job, size) ||
         remote_poke(t, u.rip, loader_code, (size_t)(loader_code_end - loader_code))) {

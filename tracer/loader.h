@@ -32,7 +32,7 @@ struct loader_change {
     char said[PATH_MAX], real[PATH_MAX]; /* ours, as the program names it, and for the kernel */
 };
 
-/* Of the open file with this stat; it is remembered. */
+/* Of the open file with this stat; it is remembered, unless it has just been changed. */
 void loader_read(int fd, const struct stat *st, struct loader *out);
 bool loader_known(const struct stat *st, struct loader *out);
 /* True where that one may stand in for the host's. */

@@ -1,4 +1,5 @@
 /* What a dynamic linker's file says of how it is to be mapped. */
+#include "tracer/fileid.h"
 #include "tracer/loader.h"
 #include <elf.h>
 #include <string.h>
@@ -100,22 +101,15 @@ static bool parse(int fd, struct loader *l)
 }
 
 static struct {
-    struct stat st; /* st_ino 0: free */
+    struct fileid id;
     struct loader loader;
 } known[KNOWN];
 static unsigned next;
 
-static bool is_same(const struct stat *a, const struct stat *b)
-{
-    return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
-           memcmp(&a->st_mtim, &b->st_mtim, sizeof(a->st_mtim)) == 0 &&
-           memcmp(&a->st_ctim, &b->st_ctim, sizeof(a->st_ctim)) == 0;
-}
-
 bool loader_known(const struct stat *st, struct loader *out)
 {
     for (unsigned i = 0; i < KNOWN; i++) {
-        if (known[i].st.st_ino && is_same(&known[i].st, st)) {
+        if (fileid_is(&known[i].id, st)) {
             *out = known[i].loader;
             return true;
         }
@@ -130,7 +124,9 @@ void loader_read(int fd, const struct stat *st, struct loader *out)
         out->span = 0;
     out->ino = st->st_ino;
     out->for_all = (st->st_mode & 0111) == 0111;
-    known[next].st = *st;
-    known[next++ % KNOWN].loader = *out;
-    next %= KNOWN;
+    if (!fileid_settled(st))
+        return;
+    known[next].id = fileid_of(st);
+    known[next].loader = *out;
+    next = (next + 1) % KNOWN;
 }

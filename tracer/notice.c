@@ -20,6 +20,14 @@ static bool leaves_notice(long nr)
 
 /* -- the ptrace way ---------------------------------------------------------------------- */
 
+/* The program makes the call once more, from where the instruction is. */
+static void say_again(struct task *t)
+{
+    t->state = TASK_RUNNING;
+    ptrace(PTRACE_INTERRUPT, t->tid, NULL, NULL);
+    notify_answer(t->notice, REGS_RESTARTNOINTR);
+}
+
 /* Nothing of the call stays. The stop asked for comes before the program runs again. */
 static void retrace(struct task *t)
 {
@@ -32,17 +40,7 @@ static void retrace(struct task *t)
         return;
     }
     t->retrace = RETRACE_ASKED;
-    t->state = TASK_RUNNING;
-    ptrace(PTRACE_INTERRUPT, t->tid, NULL, NULL);
-    notify_answer(t->notice, REGS_RESTARTNOINTR);
-}
-
-/* The program makes the call once more, from where the instruction is. */
-static void say_again(struct task *t)
-{
-    t->state = TASK_RUNNING;
-    ptrace(PTRACE_INTERRUPT, t->tid, NULL, NULL);
-    notify_answer(t->notice, REGS_RESTARTNOINTR);
+    say_again(t);
 }
 
 void notice_stopped(struct task *t)

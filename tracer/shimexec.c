@@ -51,25 +51,42 @@ static u64 page_offset(const struct stub_page *p)
     return shim.head.own + (u64)(p - pages) * SHIM_PAGE;
 }
 
+/* The sites that have stubs in a page, one after the other. */
+struct cursor {
+    u32 next;
+    unsigned stub, used; /* where the stubs of the one at hand begin, and where they end */
+};
+
+static const struct site *next_site(struct cursor *c, const struct sites *s,
+                                    const struct mapping *m)
+{
+    while (c->next < s->count && c->used + 2 <= SHIM_STUBS_PAGE) {
+        const struct site *site = &s->site[c->next++];
+        if (!shim_wants(site, m))
+            continue;
+        c->stub = c->used;
+        c->used += site->kind == SITE_MOV ? 1 : 2;
+        return site;
+    }
+    return NULL;
+}
+
 static struct stub_page *make_page(const struct sites *sites, const struct mapping *m, u64 base)
 {
     struct stub_page *p = &pages[npages];
     u8 text[SHIM_PAGE + 2 * SHIM_STUB];
     u64 at = base + shim.head.stubs;
-    unsigned used = 0;
+    struct cursor c = {0};
     if (npages == PAGES_MAX)
         return NULL;
     memset(text, 0xcc, sizeof(text));
-    for (u32 i = 0; i < sites->count && used + 2 <= SHIM_STUBS_PAGE; i++) {
-        const struct site *site = &sites->site[i];
-        if (shim_wants(site, m))
-            used += shim_make_stub(text + (size_t)used * SHIM_STUB, at + (u64)used * SHIM_STUB,
-                                   site, shim_site_at(site, m), base + shim.head.entry);
-    }
+    for (const struct site *site; (site = next_site(&c, sites, m));)
+        shim_make_stub(text + (size_t)c.stub * SHIM_STUB, at + (u64)c.stub * SHIM_STUB, site,
+                       shim_site_at(site, m), base + shim.head.entry);
     if (pwrite(shim.fd, text, SHIM_PAGE, (off_t)page_offset(p)) != SHIM_PAGE)
         return NULL;
     *p = (struct stub_page){sites->dev,      sites->ino,      sites->size, sites->mtime_ns,
-                            sites->ctime_ns, m->start - base, used};
+                            sites->ctime_ns, m->start - base, c.used};
     npages++;
     return p;
 }
@@ -83,14 +100,18 @@ static struct stub_page *page_for(const struct sites *sites, const struct mappin
     return make_page(sites, m, base);
 }
 
+u64 shim_early_size(void)
+{
+    return shim.head.early_end - shim.head.early;
+}
+
 /* Unused bytes behind the text, for the code that maps the shim: 0 = too few. */
 static u64 cave_in(const struct sites *sites, const struct mapping *m)
 {
-    u64 size = shim.head.early_end - shim.head.early;
     if (sites->text_end <= m->offset || sites->text_end - m->offset > m->end - m->start)
         return 0;
     u64 at = (m->start + (sites->text_end - m->offset) + 15) & ~(u64)15;
-    return at + size <= m->end ? at : 0;
+    return at + shim_early_size() <= m->end ? at : 0;
 }
 
 _Static_assert(offsetof(struct shim_early, old) == 296, "preload/early.S knows where it is");
@@ -131,16 +152,12 @@ static void fill(struct shim_early *e, u64 base, u64 entry, const struct stub_pa
 static void patch(struct task *t, const struct sites *sites, const struct mapping *m, bool undo)
 {
     struct shim_state *s = &t->mm->shim;
-    const struct site *site[SHIM_STUBS_PAGE];
+    const struct site *site[SHIM_STUBS_PAGE + 1];
     u8 step[SHIM_STUBS_PAGE];
-    unsigned n = 0, used = 0;
-    for (u32 i = 0; i < sites->count && used + 2 <= SHIM_STUBS_PAGE; i++) {
-        if (!shim_wants(&sites->site[i], m))
-            continue;
-        step[n] = sites->site[i].kind == SITE_MOV ? 1 : 2;
-        used += step[n];
-        site[n++] = &sites->site[i];
-    }
+    unsigned n = 0;
+    struct cursor c = {0};
+    while ((site[n] = next_site(&c, sites, m)))
+        step[n++] = (u8)(c.used - c.stub);
     u64 stubs = s->base + shim.head.stubs;
     for (unsigned at = 0, many; at < n; at += many) {
         many = n - at < 64 ? n - at : 64;
@@ -232,6 +249,13 @@ static bool deserves(struct task *t, struct user_regs_struct *u, struct mapping 
     return asks || *threaded;
 }
 
+/* The code and what it works on, where they are looked for. */
+static bool put_early(struct task *t, const struct shim_early *e, u64 sp, u64 at)
+{
+    return remote_poke(t, sp - SHIM_EARLY, e, sizeof(*e)) == 0 &&
+           remote_poke(t, at, shim_image + shim.head.early, shim_early_size()) == 0;
+}
+
 /* From now on it is known that the program has the shim at `base`, by the code at `early`. */
 static void arrives(struct task *t, const struct mapping *m, const struct shim_early *e, u64 base,
                     u64 early, u64 entry, unsigned stubs)
@@ -274,8 +298,7 @@ void shim_executed(struct task *t)
     if (!p)
         return;
     fill(&early, base, u.rip, p);
-    if (remote_poke(t, u.rsp - SHIM_EARLY, &early, sizeof(early)) ||
-        remote_poke(t, cave, shim_image + shim.head.early, shim.head.early_end - shim.head.early))
+    if (!put_early(t, &early, u.rsp, cave))
         return;
     arrives(t, &m, &early, base, cave, u.rip, p->used);
     patch(t, sites, &m, false);
@@ -284,35 +307,25 @@ void shim_executed(struct task *t)
     ptrace(PTRACE_SETREGS, t->tid, NULL, &u);
 }
 
-u64 shim_early_size(void)
-{
-    return shim.head.early_end - shim.head.early;
-}
-
 static unsigned patches_of(const struct sites *sites, const struct mapping *m, u64 base, u64 stubs,
                            struct shim_patch *patches)
 {
     unsigned n = 0;
-    for (u32 i = 0, used = 0; i < sites->count && used + 2 <= SHIM_STUBS_PAGE; i++) {
-        const struct site *site = &sites->site[i];
+    struct cursor c = {0};
+    for (const struct site *site; (site = next_site(&c, sites, m)); n++) {
         u64 at = shim_site_at(site, m);
-        if (!shim_wants(site, m))
-            continue;
-        struct shim_patch *p = &patches[n++];
-        p->at = (u32)(at - base);
-        p->size = site->length;
-        memset(p->bytes, 0xcc, sizeof(p->bytes));
-        shim_put_jump(p->bytes, at, stubs + (u64)used * SHIM_STUB);
-        used += site->kind == SITE_MOV ? 1 : 2;
+        patches[n].at = (u32)(at - base);
+        patches[n].size = site->length;
+        memset(patches[n].bytes, 0xcc, sizeof(patches[n].bytes));
+        shim_put_jump(patches[n].bytes, at, stubs + (u64)c.stub * SHIM_STUB);
     }
     return n;
 }
 
 unsigned shim_with_loader(struct task *t, const char *path, u64 ino, u64 base,
-                          const struct loader_map *text, u64 entry, u64 early,
+                          const struct loader_map *text, u64 entry, u64 sp, u64 early,
                           const struct shim_old *old, struct shim_patch patches[SHIM_PATCHES])
 {
-    struct user_regs_struct u;
     struct shim_early e;
     struct mapping m = {.start = base + text->at,
                         .end = base + text->at + text->size,
@@ -320,19 +333,18 @@ unsigned shim_with_loader(struct task *t, const char *path, u64 ino, u64 base,
                         .ino = ino};
     size_t later = 0;
     str_copy(m.path, sizeof(m.path), path);
-    if (!fits(t) || ptrace(PTRACE_GETREGS, t->tid, NULL, &u) < 0)
+    if (!fits(t))
         return 0;
     const struct sites *sites = shim_sites_of(&m, false, &later);
     u64 at = base - shim.head.all - SHIM_PAGE;
     const struct stub_page *p = sites && sites->count ? page_for(sites, &m, at) : NULL;
-    if (!p)
+    if (!p || !p->used)
         return 0;
     fill(&e, at, at + shim.head.unload, p);
     e.old = old->base;
     e.old_size = old->size;
     e.begin = entry;
-    if (remote_poke(t, u.rsp - SHIM_EARLY, &e, sizeof(e)) ||
-        remote_poke(t, early, shim_image + shim.head.early, shim_early_size()))
+    if (!put_early(t, &e, sp, early))
         return 0;
     arrives(t, &m, &e, at, early, entry, p->used);
     return patches_of(sites, &m, base, at + shim.head.stubs, patches);
@@ -343,7 +355,7 @@ bool shim_early_failed(struct task *t, struct user_regs_struct *u, int sig)
     struct shim_state *s = &t->mm->shim;
     struct mapping m;
     size_t later = 0;
-    u64 end = s->early + shim.head.early_end - shim.head.early;
+    u64 end = s->early + shim_early_size();
     if (!s->early || sig != SIGTRAP || u->rip != end)
         return false;
     log_debug("%d: could not map the shim", t->tid);

@@ -79,12 +79,13 @@ struct shim_patch {
 };
 /* For a program whose loader, the file `path`, is going to lie at `base`: makes ready that the shim
  * is mapped below it, by code that will lie at `early`, and `old` unmapped, before it begins at
- * `entry`. The patches that lead the loader's text there; how many, 0 = the shim does not come. */
+ * `entry` with its stack at `sp`. The patches that lead the loader's text there; how many, 0 = the
+ * shim does not come. */
 struct shim_old {
     u64 base, size;
 };
 unsigned shim_with_loader(struct task *t, const char *path, u64 ino, u64 base,
-                          const struct loader_map *text, u64 entry, u64 early,
+                          const struct loader_map *text, u64 entry, u64 sp, u64 early,
                           const struct shim_old *old, struct shim_patch patches[SHIM_PATCHES]);
 u64 shim_early_size(void);
 /* The program of this address space asks often: once executed again it begins with the shim. */

@@ -19,20 +19,6 @@
 
 #if defined(__x86_64__)
 
-static u64 take_hex(const char **p)
-{
-    u64 v = 0;
-    for (;; (*p)++) {
-        char c = **p;
-        if (c >= '0' && c <= '9')
-            v = v << 4 | (u64)(c - '0');
-        else if (c >= 'a' && c <= 'f')
-            v = v << 4 | (u64)(c - 'a' + 10);
-        else
-            return v;
-    }
-}
-
 static const char *next_field(const char *p)
 {
     while (*p && *p != ' ')
@@ -46,7 +32,7 @@ static const char *next_field(const char *p)
 static void take_rest(struct mapping *m, const char *p)
 {
     p = next_field(next_field(p));
-    m->offset = take_hex(&p);
+    m->offset = strtoul(p, NULL, 16);
     p = next_field(next_field(p));
     m->ino = strtoul(p, NULL, 10);
     str_copy(m->path, sizeof(m->path), next_field(p));
@@ -55,10 +41,8 @@ static void take_rest(struct mapping *m, const char *p)
 /* Looks at one line; true where it is the one. */
 static bool take_line(struct mapping *m, const char *p, u64 ip, u64 *last_end)
 {
-    const char *line = p;
-    u64 start = take_hex(&p), end;
-    p += *p == '-';
-    end = take_hex(&p);
+    char *dash;
+    u64 start = strtoul(p, &dash, 16), end = strtoul(dash + 1, NULL, 16);
     if (start >= *last_end + 4 * SHIM_PAGE && start <= ip) {
         m->free_from = *last_end;
         m->free_to = start;
@@ -68,7 +52,7 @@ static bool take_line(struct mapping *m, const char *p, u64 ip, u64 *last_end)
         return false;
     m->start = start;
     m->end = end;
-    take_rest(m, line);
+    take_rest(m, p);
     return true;
 }
 

@@ -211,13 +211,10 @@ static void on_exec(int tgid)
     struct exec_drop d = {t->proc, t};
     task_each(drop_sibling, &d);
     scratch_release(t);
-    bool stay = t->plain_program && creds_stay(t);
-    if (task_exec(t, tgid)) {
+    if (task_exec(t, tgid, t->plain_program && creds_stay(t))) {
         kill(tgid, SIGKILL);
         return;
     }
-    if (stay)
-        t->cred_generation = sup.cred_generation;
     t->attempts = 0;
     t->state = TASK_STOPPED;
     exec_event(t);

@@ -183,7 +183,7 @@ void task_drop(struct task *t)
     free(t);
 }
 
-int task_exec(struct task *t, int tgid)
+int task_exec(struct task *t, int tgid, bool creds_stay)
 {
     struct mm *mm = mm_new();
     if (!mm)
@@ -203,7 +203,8 @@ int task_exec(struct task *t, int tgid)
     t->pidfd = -1;
     t->proc->files_differ = false;
     t->proc->not_dumpable = false;
-    t->cred_generation = 0;
+    if (!creds_stay)
+        t->cred_generation = 0;
     return 0;
 }
 

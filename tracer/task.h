@@ -137,8 +137,9 @@ int task_adopt_orphan(struct task *child, int tgid);
 void task_share_mm(struct task *t, struct task *from);
 /* The end of a thread: releases everything it holds (an unfinished call must be settled before). */
 void task_drop(struct task *t);
-/* After an exec: the task has the thread group's id and an address space of its own. */
-int task_exec(struct task *t, int tgid);
+/* After an exec: the task has the thread group's id and an address space of its own; what is known
+ * of its credentials holds where they stay. */
+int task_exec(struct task *t, int tgid, bool creds_stay);
 /* Calls fn for every task; fn may drop the task it is given and no other. */
 void task_each(void (*fn)(struct task *t, void *arg), void *arg);
 unsigned task_count(void);

@@ -43,7 +43,7 @@ static int look_outside(const struct view *view, char *path, size_t len, bool fo
 {
     struct stat st;
     u32 when = view->steady ? steady_now() : 0;
-    u64 salt = view->steady ? *view->moves << 8 | STEADY_OUTSIDE : 0;
+    u64 salt = view->steady ? view_salt(view, STEADY_OUTSIDE) : 0;
     size_t up = len;
     while (path[up] != '/')
         up--;

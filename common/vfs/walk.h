@@ -6,6 +6,7 @@
 #define FUSS_VFS_WALK_H
 
 #include "session.h"
+#include "vfs/steady.h"
 #include "vfs/vfs.h"
 
 #define WALK_FOLLOW      0x01 /* follow a symlink in the last component */
@@ -75,6 +76,20 @@ struct place {
     char path[PLACE_PATH_MAX]; /* canonical virtual path, absolute; in a bind the real one */
     struct vnode node;         /* where in_union */
 };
+
+/* What lies there, or would, is said by its name alone: by no link, descriptor or slash behind it.
+ */
+static inline bool place_is_name(const struct place *p)
+{
+    return !p->crossed && !p->host_error && !p->removed && !p->slash && p->magic_fd < 0 &&
+           p->last == LAST_NAME;
+}
+
+/* Salt of a directory outside in view->steady: what the session moves there makes it another. */
+static inline u64 view_salt(const struct view *view, enum steady_place place)
+{
+    return __atomic_load_n(view->moves, __ATOMIC_ACQUIRE) << 8 | place;
+}
 
 /* Resolves `path` said by `who`, relative ones from the canonical virtual directory `base`.
  * 0 with place->exists telling whether the last component is there; -ENOENT, -ENOTDIR, -EACCES,
