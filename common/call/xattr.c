@@ -275,21 +275,28 @@ static bool name_is_plain(struct call *c, int arg, char *name, size_t cap, long 
     return n >= 0 && str_eq(said, name);
 }
 
-static bool has_by_fd(struct call *c, const char *name)
+/* The descriptor's object is removed and cannot be copied up: the error that comes before -EEXIST,
+ * in the kernel's order (xattr_permission, cap_inode_setxattr, then the attribute itself), or
+ * -EEXIST. */
+static long gone_error(struct call *c, const char *name, bool set)
 {
+    struct stat st;
+    int err = c->who->ops.fd_stat(c->who, c->fd, &st);
+    if (err)
+        return err;
+    if (str_starts(name, "trusted.") || str_starts(name, "security."))
+        err = caller_capable(c->who, CAP_SYS_ADMIN_BIT) ? 0 : -EPERM;
+    else if (str_starts(name, "system.posix_acl_"))
+        err = access_owner(c->who, &st);
+    else if (!str_starts(name, "system."))
+        err = access_by_mode(&st, c->who->ops.cred(c->who), W_OK);
+    if (err || set)
+        return err ? err : -EEXIST;
     int fd = c->who->ops.fd_get(c->who, c->fd);
     long n = fd < 0 ? fd : sys_fgetxattr(fd, name, NULL, 0);
     if (fd >= 0)
         c->who->ops.fd_put(c->who, fd);
-    return n != -ENODATA;
-}
-
-/* Attributes of the user's need the right to write. */
-static bool closed_by_fd(struct call *c)
-{
-    struct stat st;
-    return c->who->ops.fd_stat(c->who, c->fd, &st) == 0 &&
-           access_by_mode(&st, c->who->ops.cred(c->who), W_OK) < 0;
+    return n < 0 && n != -EACCES ? n : -EEXIST;
 }
 
 static void set_or_remove(struct call *c, bool set)
@@ -305,15 +312,8 @@ static void set_or_remove(struct call *c, bool set)
         return;
     bool plain = name_is_plain(c, c->row->aux, name, sizeof(name), &err);
     if (removed) {
-        if (err >= 0 && !known_namespace(name))
-            call_done(c, -EOPNOTSUPP);
-        else if (err >= 0 && str_starts(name, "trusted.") &&
-                 !caller_capable(c->who, CAP_SYS_ADMIN_BIT))
-            call_done(c, -EPERM);
-        else if (err >= 0 && str_starts(name, "user.") && closed_by_fd(c))
-            call_done(c, -EACCES);
-        else if (err >= 0 && !set && !has_by_fd(c, name))
-            call_done(c, -ENODATA);
+        if (err >= 0)
+            call_done(c, gone_error(c, name, set));
         return;
     }
     if (upper_fd && plain && !(c->view->session->fake && str_eq(name, acl_access)))

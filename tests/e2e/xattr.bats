@@ -103,3 +103,35 @@ setx f trusted.mine t = EPERM
 getx f trusted.mine = ENODATA
 EOT
 }
+
+@test "an object that is gone: what may not be done is said before what cannot be" {
+    chmod 444 "$L2/f" && mk "$L2/w" w && chmod 666 "$L2/w"
+    ops <<'EOT'
+%f open f r
+%w open w r
+unlink f = ok
+unlink w = ok
+fsetx %w foo.x v = EEXIST
+fsetx %w user.x v = EEXIST
+fsetx %w system.x v = EEXIST
+frmx %w foo.x = EOPNOTSUPP
+frmx %w system.x = EOPNOTSUPP
+frmx %w user.x = ENODATA
+fsetx %f system.x v = EEXIST
+EOT
+}
+
+# bats test_tags=user
+@test "an object that is gone: an ordinary user's rights" {
+    chmod 444 "$L2/f"
+    ops <<'EOT'
+%f open f r
+unlink f = ok
+fsetx %f foo.x v = EACCES
+frmx %f foo.x = EACCES
+fsetx %f user.x v = EACCES
+fsetx %f trusted.x v = EPERM
+fsetx %f security.x v = EPERM
+frmx %f security.x = EPERM
+EOT
+}
