@@ -11,6 +11,10 @@ void call_chdir(struct call *c)
         call_outside(c, false);
         return;
     }
+    if (!err && c->by_fd && c->place.removed) { /* to where it stands, as it may */
+        call_pass(c);
+        return;
+    }
     struct vnode *node = &c->place.node;
     if (!err && !c->place.exists)
         err = -ENOENT;

@@ -242,7 +242,7 @@ static void open_removed(struct call *c)
     int err = sys_fstatat(AT_FDCWD, c->place.path, &st, 0);
     bool reads = (call_flags(c) & O_ACCMODE) == O_RDWR;
     if (!err && S_ISDIR(st.st_mode))
-        err = -EISDIR;
+        err = (call_flags(c) & O_TMPFILE) == O_TMPFILE ? -ENOTDIR : -EISDIR;
     if (!err)
         err = access_by_mode(&st, c->who->ops.cred(c->who), reads ? R_OK | W_OK : W_OK);
     call_done(c, err ? err : -EEXIST);
@@ -267,8 +267,8 @@ static void open_removed_dir(struct call *c, u64 flags)
     int err = 0;
     if (flags & O_CREAT) /* O_PATH takes the others away */
         err = flags & O_EXCL ? -EEXIST : -EISDIR;
-    else if ((flags & O_TMPFILE) == O_TMPFILE)
-        err = -ENOENT;
+    else if ((flags & O_TMPFILE) == O_TMPFILE) /* as ext4 below it; a lower one has no copy */
+        err = c->place.fd_layer == 0 ? -EPERM : -ENOTDIR;
     else if (wants_write(flags))
         err = -EISDIR;
     if (err)

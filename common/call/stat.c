@@ -229,36 +229,48 @@ void call_statx(struct call *c)
     call_done(c, err);
 }
 
+/* access(2) of what is there, with stat `st` in the eyes of who judges; *node is NULL where only a
+ * descriptor is left of it. */
+static int may_access(struct call *c, int mode, const struct vnode *node, const struct stat *st)
+{
+    const struct cred *cred = c->who->ops.cred(c->who);
+    bool as_real =
+        !(call_flags(c) & AT_EACCESS) && (cred->ruid != cred->fsuid || cred->rgid != cred->fsgid);
+    bool special = !S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode) && !S_ISLNK(st->st_mode);
+    struct stat judged;
+    if ((mode & W_OK) && c->view->session->read_only && !special)
+        return -EROFS;
+    if (as_real)
+        return access_real_ids(c->who, node ? node->fs->ops.judged(node->fs, node, &judged) : st,
+                               mode);
+    return node ? node->fs->ops.permission(node->fs, c->who, node, mode)
+                : access_by_mode(st, cred, mode);
+}
+
 void call_access(struct call *c)
 {
     int mode = (int)c->arg[c->row->aux];
-    u32 flags = call_flags(c);
+    struct stat st;
     if (mode & ~(R_OK | W_OK | X_OK)) {
         call_done(c, -EINVAL);
         return;
     }
     int err = call_resolve(c, call_follow(c));
+    if (!err)
+        call_name_by_fd(c);
     if (!err && !c->place.in_union) {
         call_outside(c, (mode & W_OK) &&
                             (c->place.guard_layer != GUARD_BIND || call_bind_guards(c, false)));
         return;
     }
-    if (!err && !c->place.exists)
+    bool gone = c->by_fd && c->place.removed;
+    if (!err && gone)
+        err = c->who->ops.fd_stat(c->who, c->fd, &st);
+    else if (!err && !c->place.exists)
         err = -ENOENT;
-    if (!err && mode) {
-        struct vfs *fs = c->place.node.fs;
-        const struct cred *cred = c->who->ops.cred(c->who);
-        bool as_real =
-            !(flags & AT_EACCESS) && (cred->ruid != cred->fsuid || cred->rgid != cred->fsgid);
-        mode_t kind = c->place.node.st.st_mode;
-        bool special = !S_ISREG(kind) && !S_ISDIR(kind) && !S_ISLNK(kind);
-        struct stat st;
-        if ((mode & W_OK) && c->view->session->read_only && !special)
-            err = -EROFS;
-        else
-            err = as_real ? access_real_ids(c->who, fs->ops.judged(fs, &c->place.node, &st), mode)
-                          : fs->ops.permission(fs, c->who, &c->place.node, mode);
-    }
+    if (!err && mode)
+        err = gone ? may_access(c, mode, NULL, &st)
+                   : may_access(c, mode, &c->place.node, &c->place.node.st);
     call_done(c, err);
 }
 

@@ -57,7 +57,8 @@ static int source(struct call *c, bool *own)
 {
     /* A descriptor from before the copy-up shows what the upper has now. */
     bool stale = c->place.exists && c->place.node.top != c->place.fd_layer;
-    *own = !call_remains(c) && c->by_fd && c->row->path < 0 && !stale;
+    bool gone = !call_remains(c) && c->by_fd && c->place.removed; /* and may be said by "." */
+    *own = !c->remains && c->by_fd && (gone || c->row->path < 0) && !stale;
     if (*own)
         return c->who->ops.fd_get(c->who, c->fd);
     if (c->by_fd && c->row->path < 0 && call_fd_is_path(c))
@@ -133,8 +134,8 @@ void call_getxattr(struct call *c)
     size_t size = min_size(v.size, XATTR_SIZE_MAX);
     v.bytes = size ? sys_map(size) : NULL;
     c->who->ops.assume(c->who);
-    n = own ? sys_fgetxattr(fd, name, v.bytes, size)
-            : sys_getxattr(sys_fd_path(path, fd), name, v.bytes, size);
+    n = own && c->row->path < 0 ? sys_fgetxattr(fd, name, v.bytes, size)
+                                : sys_getxattr(sys_fd_path(path, fd), name, v.bytes, size);
     c->who->ops.resume(c->who);
     source_done(c, fd, own);
     if (n > 0 && size) {
@@ -177,8 +178,8 @@ void call_listxattr(struct call *c)
     long n = fd < 0 ? fd : -ENOMEM;
     if (list) {
         c->who->ops.assume(c->who);
-        n = own ? SYS3(SYS_flistxattr, fd, list, XATTR_LIST_MAX)
-                : sys_listxattr(sys_fd_path(path, fd), list, XATTR_LIST_MAX);
+        n = own && c->row->path < 0 ? SYS3(SYS_flistxattr, fd, list, XATTR_LIST_MAX)
+                                    : sys_listxattr(sys_fd_path(path, fd), list, XATTR_LIST_MAX);
         c->who->ops.resume(c->who);
         if (n > 0)
             n = show_list(c->view->fs, list, (size_t)n);

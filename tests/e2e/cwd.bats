@@ -91,6 +91,31 @@ openat2 cwd /.. path inroot = ok
 EOT
 }
 
+@test "what a removed cwd still is" {
+    mkdir "$U/also"
+    ops <<EOT
+chdir gone
+rmdir ../gone = ok
+access . rw = ok
+chdir . = ok
+chdir ././ = ok
+chdir x = ENOENT
+listx . = ""
+getx . user.a = ENODATA
+open . rw,tmpfile 600 = ENOTDIR
+stat . = ok
+getcwd = ENOENT
+chdir $M/also = ok
+rmdir ../also = ok
+access . w = ok
+chdir . = ok
+listx . = ""
+setx . user.a 1 = ok
+getx . user.a = 1
+getcwd = ENOENT
+EOT
+}
+
 # bats test_tags=user
 @test "fchdir to a directory that was closed since" {
     ops <<EOT
