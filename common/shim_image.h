@@ -45,6 +45,7 @@ struct shim_own {
     u64 stale;  /* overlay_facts.stale as far as this process's descriptors are right */
     u64 shared; /* not 0: others have its descriptors too */
     u64 cwds;   /* not 0: one of several threads changed the working directory */
+    u64 chdirs; /* the shim's: counts its changes of the working directory, before they are made */
     u64 ready;  /* the shim's: the overlay below is set up */
     u64 steady[STEADY_ENTRIES];
     u32 nnodes, npaths; /* notes so far; table_room() */
@@ -69,7 +70,7 @@ struct shim_link {
 
 /* The working directory: which one it is changes by chdir and fchdir only. */
 struct shim_cwd {
-    u64 cwds; /* overlay_facts.cwds + 1 from before it was looked at; 0 = not known */
+    u64 cwds; /* what preload/caller.c counts, from before it was looked at; 0 = not known */
     u64 ino, mount;
     u32 dev_major, dev_minor, mask, mode;
     u64 tid; /* whose it is: who vforks shares memory, and has one of its own */

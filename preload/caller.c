@@ -144,7 +144,8 @@ bool shim_is_dir(const struct shim_caller *own)
 static u64 cwds_now(void)
 {
     const struct overlay_facts *facts = shim_own.overlay.facts;
-    u64 now = __atomic_load_n(&facts->cwds, __ATOMIC_ACQUIRE) + 1;
+    u64 now = __atomic_load_n(&facts->cwds, __ATOMIC_ACQUIRE) +
+              __atomic_load_n(&shim_own.chdirs, __ATOMIC_ACQUIRE) + 1;
     bool shared = __atomic_load_n(&facts->cwds_shared, __ATOMIC_ACQUIRE) ||
                   __atomic_load_n(&shim_own.cwds, __ATOMIC_ACQUIRE);
     return shared ? 0 : now;

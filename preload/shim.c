@@ -75,6 +75,9 @@ static bool serves(const struct sysrow *row)
         return true;
     case CALL_GETDENTS:
         return !(row->traits & SYS_OLD_STRUCT);
+    case CALL_CHDIR:
+    case CALL_FCHDIR:
+        return shim_is_alone();
     default:
         return shim_changes(row) || (shim_renames(row) && shim_is_alone());
     }
@@ -199,6 +202,23 @@ static int open_outside(struct shim_saved *saved, struct shim_memory *memory, co
     return RESULT;
 }
 
+/* A change of the working directory, of a process that nobody shares it with: counted first, so that
+ * what is remembered of it is known to be old. */
+static int move(struct shim_saved *saved, struct shim_memory *memory, const struct call *c)
+{
+    bool by_path = c->row->path >= 0;
+    bool passes = c->action == CALL_PASS && !(by_path && (c->place.in_union || c->place.crossed));
+    if (!passes && !(c->action == CALL_REWRITE && c->place.in_union))
+        return LEAVE;
+    __atomic_add_fetch(&shim_own.chdirs, 1, __ATOMIC_SEQ_CST);
+    if (passes)
+        return PASS;
+    str_copy(memory->path, sizeof(memory->path), c->real);
+    saved->last_nr = SYS_chdir;
+    saved->last[0] = (u64)memory->path;
+    return LAST;
+}
+
 /* Programs are looked for in directory after directory; the one that is there is the supervisor's.
  */
 static bool finds_nothing(struct call *c)
@@ -280,6 +300,8 @@ int shim_handle(struct shim_saved *saved)
         return c.action == CALL_REWRITE && c.place.in_union
                    ? open_in_union(saved, memory, &c, changes)
                    : open_outside(saved, memory, &c);
+    if (row->handler == CALL_CHDIR || row->handler == CALL_FCHDIR)
+        return move(saved, memory, &c);
     if (c.action == CALL_PASS)
         return shim_renames(row) ? LEAVE : PASS;
     if (c.action != CALL_DONE || !may_tell(&c))

@@ -116,6 +116,8 @@ bool filter_gated(const struct sysrow *row)
     case CALL_LISTXATTR: /* marks */
     case CALL_GETDENTS:
     case CALL_GETCWD:
+    case CALL_CHDIR:
+    case CALL_FCHDIR:
     case CALL_OPENAT2: /* with what the shim makes of an open */
         return true;
     case CALL_CHMOD: /* of a descriptor */

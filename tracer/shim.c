@@ -113,6 +113,7 @@ bool shim_serves(long nr)
     if (shim_renames(row) || shim_sets(row))
         return true;
     return filter_gated(row) && (row->handler == CALL_GETDENTS || row->handler == CALL_GETCWD ||
+                                 row->handler == CALL_CHDIR || row->handler == CALL_FCHDIR ||
                                  row->handler == CALL_STAT || row->handler == CALL_STATX ||
                                  row->handler == CALL_ACCESS || row->handler == CALL_READLINK ||
                                  (row->handler == CALL_GETXATTR && row->path >= 0) ||
