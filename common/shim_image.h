@@ -1,6 +1,7 @@
 /* The in-process shim as both sides know it: one piece of memory in each program that has it.
  *
- *   text    code and constants, then room for stubs; private, read and execute
+ *   text    code and constants, then room for stubs and for rewritten arguments; private, read and
+ *           execute
  *   shared  struct shim_shared, the session's; read-only
  *   own     struct shim_own and the slots; the program's private memory
  *
@@ -23,6 +24,7 @@
 #define SHIM_STUB       32u                 /* bytes of a stub */
 #define SHIM_STUBS      512u                /* in the text, four pages */
 #define SHIM_STUBS_PAGE 128u                /* in a page */
+#define SHIM_SCRATCH    0x4000u
 #define SHIM_COOKIE     0xc00c1ec00c1ec00cu /* stands in the text for the session's */
 
 struct shim_shared {
@@ -146,6 +148,7 @@ struct shim_head {
     u32 shared, own, all; /* where the parts begin; the size of all without the slots */
     u32 early, early_end; /* code for a program that was just executed; preload/early.S */
     u32 unload;           /* where such a program gives up another mapping before it begins */
+    u32 scratch;          /* SHIM_SCRATCH bytes in the text that the supervisor uses */
 };
 #define SHIM_MAGIC 0x6d68732d73737566u
 

@@ -41,6 +41,7 @@ shim_cookie:
     .long at_full - shim_head, at_end - shim_head
     .long shim_shared - shim_head, shim_own - shim_head, shim_all_end - shim_head
     .long shim_early - shim_head, shim_early_end - shim_head, shim_unload - shim_head
+    .long shim_scratch - shim_head
 
     .text
     .globl shim_entry
@@ -186,5 +187,13 @@ shim_gate:
     .hidden shim_stubs
 shim_stubs:
     .fill 4 * 4096, 1, 0xcc
+
+/* The supervisor's: arguments that it has rewritten. */
+    .section .scratch, "a"
+    .p2align 12
+    .globl shim_scratch
+    .hidden shim_scratch
+shim_scratch:
+    .fill 16384, 1, 0 /* SHIM_SCRATCH */
 
     .section .note.GNU-stack, "", @progbits

@@ -223,8 +223,9 @@ static int move(struct shim_saved *saved, struct shim_memory *memory, const stru
  */
 static bool finds_nothing(struct call *c)
 {
-    return !call_resolve(c, call_follow(c)) && !c->by_fd && !c->place.exists &&
-           place_is_name(&c->place);
+    int err = call_resolve(c, call_follow(c));
+    return !c->by_fd &&
+           (err == -ENOENT || (!err && !c->place.exists && place_is_name(&c->place)));
 }
 
 static bool is_rare(u32 open_flags)

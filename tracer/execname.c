@@ -2,50 +2,41 @@
 #include "base/str.h"
 #include "base/sys.h"
 #include "tracer/exec.h"
+#include "tracer/firststack.h"
 #include "tracer/inject.h"
 #include "tracer/remote.h"
 #include "tracer/supervise.h"
-#include <elf.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
 /* The kernel noted the real path as the name of the program (AT_EXECFN, getauxval(3)): puts the
  * name that the program was started by in its place, where it fits. */
-static void correct_execfn(struct task *t, const char *said)
+static void correct_execfn(struct task *t, u64 at, const char *said)
 {
-    Elf64_auxv_t aux[64];
-    char entry[64], now[PATH_MAX];
-    int fd = sys_openat(task_proc_fd(t), task_proc_name(t, "auxv", entry), O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    long n = sys_read(fd, aux, sizeof(aux));
-    sys_close(fd);
-    for (long i = 0; i < n / (long)sizeof(aux[0]) && aux[i].a_type != AT_NULL; i++) {
-        if (aux[i].a_type != AT_EXECFN)
-            continue;
-        u64 at = aux[i].a_un.a_val;
-        long have = remote_read_str(t, now, at, sizeof(now));
-        if (have >= (long)strlen(said))
-            remote_poke(t, at, said, strlen(said) + 1);
-    }
+    char now[PATH_MAX];
+    if (at && remote_read_str(t, now, at, sizeof(now)) >= (long)strlen(said))
+        remote_poke(t, at, said, strlen(said) + 1);
 }
 
 void exec_event(struct task *t)
 {
     struct exec_plan *plan = t->extra;
+    struct first_stack first;
     t->extra = NULL;
     t->proc->exe[0] = t->comm[0] = '\0';
     if (!plan)
         return;
     str_copy(t->proc->exe, sizeof(t->proc->exe), plan->exe);
+    if (plan->said[0] || plan->change)
+        first_stack_read(t, &first);
     if (plan->said[0])
-        correct_execfn(t, plan->said);
+        correct_execfn(t, first.execfn, plan->said);
     if (plan->rename)
         str_copy_n(t->comm, sizeof(t->comm), exec_base_name(plan->said),
                    strnlen(exec_base_name(plan->said), sizeof(t->comm) - 1));
     if (plan->change)
-        loader_exchange(t, &plan->loader);
+        loader_exchange(t, &plan->loader, &first);
     free(plan);
 }
 

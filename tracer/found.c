@@ -27,7 +27,7 @@
 static bool lazy;
 static unsigned unseized;
 static s64 since;    /* the oldest of them was met then */
-static int read_for; /* the task whose status was read for the notice at hand */
+static int read_for; /* the task of which all is known at the notice at hand */
 
 static s64 now_ms(void)
 {
@@ -203,6 +203,7 @@ static struct task *meet_executing(int tid)
     t->who.same_as_session = t->presumed = t->alone = t->handlers = true;
     t->ppid = p->tid;
     begin(t);
+    read_for = tid; /* neither rights nor threads come without a notice */
     return t;
 }
 

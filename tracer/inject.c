@@ -166,6 +166,13 @@ void scratch_release(struct task *t)
     t->nslots = 0;
 }
 
+void scratch_offer(struct mm *mm, u64 addr, u64 size)
+{
+    struct scratch_area *a = free_area(mm);
+    if (a)
+        *a = (struct scratch_area){.addr = addr, .size = size};
+}
+
 void scratch_forget(struct task *t)
 {
     t->nslots = 0;

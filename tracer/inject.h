@@ -22,6 +22,8 @@ long inject_after(struct task *t, long nr, const u64 arg[6]);
  * with *reexec set, where the task is gone. */
 u64 scratch_get(struct task *t, size_t bytes, bool *reexec);
 void scratch_release(struct task *t);
+/* Such memory that is there already: nothing needs to be mapped before it is used up. */
+void scratch_offer(struct mm *mm, u64 addr, u64 size);
 /* The program unmapped or replaced its scratch (a poke failed): new areas from now on. */
 void scratch_forget(struct task *t);
 

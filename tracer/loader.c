@@ -1,11 +1,11 @@
 #include "tracer/loader.h"
 #include "tracer/filter.h"
+#include "tracer/inject.h"
 #include "tracer/log.h"
 #include "tracer/remote.h"
 #include "tracer/shim.h"
 #include "tracer/shimparts.h"
 #include "base/str.h"
-#include <elf.h>
 #include <linux/openat2.h>
 #include <signal.h>
 #include <string.h>
@@ -36,7 +36,7 @@ struct loader_job {
     u64 early; /* code to go on with, 0 = at the entry */
     u64 leave;
     u64 host, host_size;
-    u64 pad[3];
+    char name[24]; /* what it is called, "" = as the kernel has called it */
     char path[PATH_MAX];
     struct open_how how;
     struct loader_map map[LOADER_MAPS];
@@ -45,6 +45,7 @@ struct loader_job {
 _Static_assert(offsetof(struct loader_job, maps) == 64 &&
                    offsetof(struct loader_job, zero_at) == 104 &&
                    offsetof(struct loader_job, early) == 136 &&
+                   offsetof(struct loader_job, name) == 168 &&
                    offsetof(struct loader_job, path) == 192 &&
                    sizeof(struct loader_job) < JOB - 2 * SHIM_EARLY &&
                    sizeof(struct shim_patch) == 24,
@@ -58,49 +59,6 @@ static u64 code_size(void)
 bool loader_fits(const struct loader_change *c)
 {
     return c->host.span && c->ours.span && c->host.entry + code_size() <= c->host.text_end;
-}
-
-/* What the kernel mapped and told the program on its first stack. */
-struct start {
-    u64 base, base_at; /* AT_BASE, and where it lies; 0 = there is none */
-    u64 vdso;          /* AT_SYSINFO_EHDR */
-};
-
-static void note(struct start *s, u64 type, u64 value, u64 at)
-{
-    if (type == AT_BASE) {
-        s->base = value;
-        s->base_at = at;
-    } else if (type == AT_SYSINFO_EHDR) {
-        s->vdso = value;
-    }
-}
-
-static struct start read_start(struct task *t, u64 sp)
-{
-    u64 words[PAGE / sizeof(u64)], have, type = 0;
-    enum { COUNT, ARGUMENTS, ENVIRONMENT, TYPE, VALUE } seek = COUNT;
-    struct start s = {0};
-    for (u64 from = sp;; from += have) {
-        have = PAGE - from % PAGE;
-        if (remote_read(t, words, from, have))
-            return s;
-        for (u64 i = 0; i < have / sizeof(u64); i++) {
-            if (seek == COUNT) {
-                seek = ARGUMENTS;
-            } else if (seek < TYPE) {
-                seek += words[i] == 0;
-            } else if (seek == TYPE) {
-                type = words[i];
-                if (type == AT_NULL)
-                    return s;
-                seek = VALUE;
-            } else {
-                note(&s, type, words[i], from + i * sizeof(u64));
-                seek = TYPE;
-            }
-        }
-    }
 }
 
 static void fill(struct loader_job *job, const struct loader_change *c, u64 at, bool gate)
@@ -129,11 +87,11 @@ static void fill(struct loader_job *job, const struct loader_change *c, u64 at, 
 
 /* The shim comes with it: below what the kernel mapped lies ours, and below that the shim. */
 static void add_shim(struct task *t, struct loader_job *job, const struct loader_change *c,
-                     const struct start *start, u64 sp)
+                     const struct first_stack *first, u64 sp)
 {
-    u64 below = start->vdso && start->vdso < start->base ? start->vdso : start->base;
+    u64 below = first->vdso && first->vdso < first->base ? first->vdso : first->base;
     struct loader_map *text = job->map;
-    const struct shim_old old = {start->base, c->host.span};
+    const struct shim_old old = {first->base, c->host.span};
     u64 base = below - VVAR_ROOM - c->ours.span, early = job->host + c->host.entry + code_size();
     while (text < &job->map[job->nmaps] && !(text->prot & PROT_EXEC))
         text++;
@@ -156,21 +114,21 @@ static bool has_gate(const struct task *t)
     return shim_enabled() && filter_gated(systab_row(SYS_openat2)) && !t->proc->shim_off;
 }
 
-void loader_exchange(struct task *t, const struct loader_change *c)
+void loader_exchange(struct task *t, const struct loader_change *c, const struct first_stack *first)
 {
     struct user_regs_struct u;
     static struct loader_job job;
-    struct start start;
     bool ok = ptrace(PTRACE_GETREGS, t->tid, NULL, &u) == 0;
     if (ok) {
         fill(&job, c, u.rsp - JOB, has_gate(t));
-        start = read_start(t, u.rsp);
-        job.host = start.base;
-        job.base_at = start.base_at;
+        job.host = first->base;
+        job.base_at = first->base_at;
         ok = job.host && u.rip == job.host + c->host.entry;
     }
+    memcpy(job.name, t->comm, sizeof(t->comm));
+    t->comm[0] = '\0';
     if (ok && shim_comes(t))
-        add_shim(t, &job, c, &start, u.rsp);
+        add_shim(t, &job, c, first, u.rsp);
     size_t size = job.npatches ? sizeof(job) : offsetof(struct loader_job, patch);
     if (!ok || remote_poke(t, u.rsp - JOB, &job, size) ||
         remote_poke(t, u.rip, loader_code, (size_t)(loader_code_end - loader_code))) {
@@ -205,6 +163,7 @@ bool loader_trapped(struct task *t, int sig)
     job.room_at = job.npatches = job.early = 0;
     job.room_flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     memset(&t->mm->shim, 0, sizeof(t->mm->shim));
+    scratch_forget(t);
     u.rip = at;
     if (remote_poke(t, begin, &job, sizeof(job)) || ptrace(PTRACE_SETREGS, t->tid, NULL, &u) < 0)
         kill(t->proc->tgid, SIGKILL);
@@ -217,7 +176,10 @@ bool loader_fits(const struct loader_change *c UNUSED)
 {
     return false;
 }
-void loader_exchange(struct task *t UNUSED, const struct loader_change *c UNUSED) {}
+void loader_exchange(struct task *t UNUSED, const struct loader_change *c UNUSED,
+                     const struct first_stack *first UNUSED)
+{
+}
 bool loader_trapped(struct task *t UNUSED, int sig UNUSED)
 {
     return false;

@@ -4,6 +4,7 @@
 #ifndef FUSS_TRACER_LOADER_H
 #define FUSS_TRACER_LOADER_H
 
+#include "tracer/firststack.h"
 #include "tracer/task.h"
 #include <sys/stat.h>
 
@@ -38,7 +39,8 @@ bool loader_known(const struct stat *st, struct loader *out);
 /* True where that one may stand in for the host's. */
 bool loader_fits(const struct loader_change *c);
 /* At the stop of the exec; the shim comes along where shim_comes(). */
-void loader_exchange(struct task *t, const struct loader_change *c);
+void loader_exchange(struct task *t, const struct loader_change *c,
+                     const struct first_stack *first);
 /* At a signal's stop: true where the exchange did not go as thought, which the program is not to
  * hear of. */
 bool loader_trapped(struct task *t, int sig);

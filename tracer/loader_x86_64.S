@@ -55,6 +55,13 @@ next_map:
     mov  %r8d, %edi
     mov  $3, %eax /* close */
     syscall
+    cmpb $0, 168(%rbx)
+    je   named
+    mov  $15, %edi /* the name by which it was started */
+    lea  168(%rbx), %rsi
+    mov  $157, %eax /* prctl */
+    syscall
+named:
     cld
     mov  80(%rbx), %rbp
     cmpq $0, 72(%rbx)

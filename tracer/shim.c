@@ -223,6 +223,7 @@ static bool bring_in(struct visit *v)
     s->nstubs = 0;
     s->stubs_room = SHIM_STUBS;
     s->stubs = s->base + shim.head.stubs;
+    scratch_offer(t->mm, s->base + shim.head.scratch, SHIM_SCRATCH);
     found_births(t, true, t->births > 1);
     return true;
 }

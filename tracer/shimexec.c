@@ -4,6 +4,7 @@
  *
  * It lies at a fixed distance below the image. The stubs for the image's sites are therefore the
  * same in every process: a page of the shim's file holds them. */
+#include "tracer/inject.h"
 #include "tracer/creds.h"
 #include "tracer/filter.h"
 #include "tracer/found.h"
@@ -240,7 +241,7 @@ static bool deserves(struct task *t, struct user_regs_struct *u, struct mapping 
     s->program = program_of(t);
     bool asks = shim.eager || asks_often(s), news = looked_at[s->program % KNOWN] != s->program;
     if ((!asks && !news) || !fits(t) || ptrace(PTRACE_GETREGS, t->tid, NULL, u) < 0 ||
-        !shim_mapping(t, u->rip, m))
+        !shim_mapping(t, u->rip, true, m))
         return false;
     looked_at[s->program % KNOWN] = s->program;
     *threaded = news && is_threaded(t, m);
@@ -270,6 +271,7 @@ static void arrives(struct task *t, const struct mapping *m, const struct shim_e
     s->nstubs = stubs;
     s->seen[s->nseen].start = m->start;
     s->seen[s->nseen++].end = m->end + 1;
+    scratch_offer(t->mm, base + shim.head.scratch, SHIM_SCRATCH);
     found_births(t, true, t->births > 1);
     log_debug("%d: comes with the shim at 0x%lx", t->tid, base);
 }
@@ -360,7 +362,7 @@ bool shim_early_failed(struct task *t, struct user_regs_struct *u, int sig)
         return false;
     log_debug("%d: could not map the shim", t->tid);
     const struct sites *sites =
-        shim_mapping(t, s->entry, &m) ? shim_sites_of(&m, true, &later) : NULL;
+        shim_mapping(t, s->entry, false, &m) ? shim_sites_of(&m, true, &later) : NULL;
     if (!sites) {
         kill(t->proc->tgid, SIGKILL); /* its sites lead nowhere */
         return true;
@@ -374,6 +376,7 @@ bool shim_early_failed(struct task *t, struct user_regs_struct *u, int sig)
     u->orig_rax = (u64)-1;
     memset(s, 0, sizeof(*s));
     s->never = true;
+    scratch_forget(t);
     return true;
 }
 

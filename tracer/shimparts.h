@@ -39,12 +39,12 @@ bool shim_serves(long nr);
 /* One mapping of a program's, of a file where ino is not 0. */
 struct mapping {
     u64 start, end, offset, ino;
-    u64 free_from, free_to; /* the last gap before it; 0 = none of use */
+    u64 free_from, free_to; /* the last gap before it, if asked for; 0 = none of use */
     char path[PATH_MAX];
 };
 
-/* The mapping that holds `ip`. */
-bool shim_mapping(struct task *t, u64 ip, struct mapping *m);
+/* The mapping that holds `ip`, and if asked for the `gap` before it. */
+bool shim_mapping(struct task *t, u64 ip, bool gap, struct mapping *m);
 /* The sites of its file: NULL where there are none, or (*later, notices to be waited for, unless
  * at_once) not yet. */
 const struct sites *shim_sites_of(const struct mapping *m, bool at_once, size_t *later);

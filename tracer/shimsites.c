@@ -3,9 +3,11 @@
 #include "tracer/remote.h"
 #include "tracer/shimparts.h"
 #include "base/str.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -56,17 +58,40 @@ static bool take_line(struct mapping *m, const char *p, u64 ip, u64 *last_end)
     return true;
 }
 
-bool shim_mapping(struct task *t, u64 ip, struct mapping *m)
+/* Linux 6.11: one mapping, without the text of all of them. */
+struct maps_query {
+    u64 size, flags, addr;
+    u64 start, end, prot, page, offset, ino;
+    u32 dev[2], name_size, build_size;
+    u64 name, build;
+};
+#define MAPS_QUERY _IOWR('f', 17, struct maps_query)
+
+/* 1, 0 where there is none, or -1: this kernel does not say. */
+static int ask(int fd, u64 ip, struct mapping *m)
+{
+    static bool missing;
+    struct maps_query q = {
+        .size = sizeof(q), .addr = ip, .name = (u64)m->path, .name_size = sizeof(m->path)};
+    m->path[0] = '\0';
+    if (missing || ioctl(fd, MAPS_QUERY, &q) < 0) {
+        missing |= errno == ENOTTY;
+        return !missing && errno == ENOENT ? 0 : -1;
+    }
+    m->start = q.start;
+    m->end = q.end;
+    m->offset = q.offset;
+    m->ino = q.ino;
+    return 1;
+}
+
+static bool read_maps(int fd, u64 ip, struct mapping *m)
 {
     static char text[4 * PATH_MAX]; /* the kernel gives whole lines */
-    char name[64];
     u64 last_end = 0x10000;
     size_t have = 0;
     bool found = false;
-    m->free_from = m->free_to = 0;
-    snprintf(name, sizeof(name), "/proc/%d/maps", t->tid);
-    int fd = open(name, O_RDONLY | O_CLOEXEC);
-    while (fd >= 0 && !found) {
+    while (!found) {
         ssize_t n = read(fd, text + have, sizeof(text) - 1 - have);
         if (n <= 0)
             break;
@@ -81,8 +106,21 @@ bool shim_mapping(struct task *t, u64 ip, struct mapping *m)
         have -= (size_t)(line - text);
         memmove(text, line, have);
     }
-    if (fd >= 0)
-        close(fd);
+    return found;
+}
+
+bool shim_mapping(struct task *t, u64 ip, bool gap, struct mapping *m)
+{
+    char name[64];
+    m->free_from = m->free_to = 0;
+    snprintf(name, sizeof(name), "/proc/%d/maps", t->tid);
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    int found = gap ? -1 : ask(fd, ip, m);
+    if (found < 0)
+        found = read_maps(fd, ip, m);
+    close(fd);
     return found;
 }
 
@@ -362,7 +400,7 @@ bool shim_rewrite_image(struct visit *v, u64 ip)
         s->seen[0].end = ~(u64)0;
         return true;
     }
-    if (!shim_mapping(t, ip - 1, &m))
+    if (!shim_mapping(t, ip - 1, !v->silent, &m))
         return true;
     const struct sites *sites = shim_sites_of(&m, false, &later);
     s->credit_wanted = later;
