@@ -8,7 +8,7 @@ BUILD_PACKAGES=(gcc make libc6-dev linux-libc-dev libseccomp-dev libyaml-dev
     libarchive-dev libzstd-dev zlib1g-dev libjansson-dev nettle-dev)
 TEST_PACKAGES=(bats libcmocka-dev musl-tools busybox-static golang-go shellcheck clang-format
     clang-tidy gcc-aarch64-linux-gnu libc6-dev-arm64-cross attr acl e2fsprogs git rsync sqlite3
-    python3 tmux fuse-overlayfs fuse3 procps file xz-utils bzip2 util-linux diffutils)
+    python3 tmux fuse-overlayfs fuse3 procps file xz-utils bzip2 util-linux diffutils umoci skopeo)
 BENCH_PACKAGES=(musl-tools golang-go git python3 fuse-overlayfs fuse3 proot xfsprogs util-linux)
 DEMO_PACKAGES=(dpkg-dev xz-utils bzip2 diffutils)
 

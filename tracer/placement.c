@@ -34,16 +34,18 @@ static void pin(void)
         pinned = cpu;
 }
 
-void placement_seen(const struct task *t)
+void placement_seen(struct task *t)
 {
-    if (t->tid != last_tid) {
-        last_tid = t->tid;
+    /* One after another: who is new here was started by the last one, which waits for it. */
+    bool in_turn = t->tid == last_tid || !last_tid || !t->called;
+    t->called = true;
+    last_tid = t->tid;
+    if (!in_turn) {
         streak = 0;
         unpin();
-        return;
-    }
-    if (streak < SOLO_STREAK)
+    } else if (streak < SOLO_STREAK) {
         streak++;
+    }
 }
 
 /* Its mask, looked up again now and then: somebody outside the session may change it. */
@@ -126,8 +128,6 @@ void placement_started(struct task *t)
 
 void placement_gone(const struct task *t)
 {
-    if (t->tid == last_tid) {
+    if (t->tid == last_tid)
         last_tid = 0;
-        unpin();
-    }
 }

@@ -12,7 +12,7 @@
 
 void placement_init(void);
 /* A call of the task has come. */
-void placement_seen(const struct task *t);
+void placement_seen(struct task *t);
 /* Right before a stopped task is continued after a trapped call: narrows its mask while solo. */
 void placement_before(struct task *t);
 /* Right after a task was continued: widens its mask again, unless it is only finishing a call and

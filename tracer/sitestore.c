@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define WORTH_IT  (256u << 10) /* bytes of an image */
+#define WORTH_IT  (128u << 10) /* bytes of an image */
 #define SLOTS     128          /* files at most: one for many images */
 #define TABLE_MAX (1u << 20)
 #define NAME_SIZE 40

@@ -225,7 +225,7 @@ static void on_exec(int tgid)
     trap_exec_over(t);
     if (!t->mm->loader_code)
         shim_executed(t);
-    task_run(t, 0, false);
+    task_run(t, 0, true);
 }
 
 /* -- stops ------------------------------------------------------------------------------- */
@@ -239,7 +239,7 @@ static void on_group_stop(struct task *t, int sig)
         if (t->state == TASK_STARTING)
             placement_started(t);
         notice_stopped(t);
-        task_run(t, 0, false);
+        task_run(t, 0, true);
         return;
     }
     log_debug("%d: group stop by signal %d", t->tid, sig);

@@ -114,6 +114,7 @@ struct task {
 
     int status;
     /* placement.c */
+    bool called;        /* placement_seen() */
     bool narrow;        /* its CPU mask is */
     bool was_narrow;    /* it was when the task was last continued */
     unsigned mask_uses; /* before mask is looked up again */

@@ -140,9 +140,7 @@ static bool list_marked(struct overlay *o, unsigned layer, const char *rel)
     return found || n != 0;
 }
 
-/* Who cannot list a directory has it done by whoever can: once, since that may have no room left to
- * remember it. */
-static void ask_once(struct overlay *o, u64 tag)
+void overlay_ask_once(struct overlay *o, u64 tag)
 {
     u64 bit = tag >> 16 & (ASKED_BITS - 1), *word = &o->asked[bit / 64];
     u64 was = __atomic_fetch_or(word, (u64)1 << bit % 64, __ATOMIC_RELAXED);
@@ -159,7 +157,7 @@ bool overlay_may_mark(struct overlay *o, unsigned layer, const char *rel, const 
     if (known)
         return known & 1;
     if (o->only_reads) {
-        ask_once(o, tag);
+        overlay_ask_once(o, tag);
         return true;
     }
     /* What has just changed may change again without another time to show for it. */

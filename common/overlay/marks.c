@@ -293,7 +293,7 @@ int overlay_lower_opaque(struct overlay *o, unsigned layer, const char *dir, con
     if (known)
         return known & 1;
     if (o->only_reads)
-        o->unable();
+        overlay_ask_once(o, tag);
     int r = overlay_is_opaque(o, layer, rel);
     if (r == 0)
         r = overlay_has_wh(o, layer, dir, path_last(rel, str_len(rel)));

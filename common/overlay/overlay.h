@@ -22,9 +22,9 @@
 #define LIST_BUFFER     32768 /* bytes of one getdents64 */
 #define LIST_MEMORY     (LIST_BUFFER + sizeof(struct vnode))
 #define TICKETS_MAX     256
-#define OPAQUE_MAX      32768 /* lower directories whose opacity is remembered; a power of two */
+#define OPAQUE_MAX      65536 /* lower directories whose opacity is remembered; a power of two */
 
-#define UNMARKED_MAX 32768 /* lower directories looked through for markers; a power of two */
+#define UNMARKED_MAX 65536 /* lower directories looked through for markers; a power of two */
 #define KNOWN_DIRS   2048
 #define KNOWN_NAMES  8192
 #define ASKED_BITS   16384
@@ -217,6 +217,9 @@ int overlay_lower_opaque(struct overlay *o, unsigned layer, const char *dir, con
  * left for what is said of it. The word with this tag, or 0; and puts one there. */
 u64 overlay_fact(const u64 *table, unsigned max, u64 tag);
 void overlay_keep_fact(u64 *table, unsigned max, u64 word);
+/* Who cannot write facts has one found out by whoever can (o->unable, which does not return): once,
+ * since there may be no room left to remember it. Then it is to be looked up each time. */
+void overlay_ask_once(struct overlay *o, u64 tag);
 /* True where listings of the directory must look for xattr whiteouts (opaque=x). */
 bool overlay_is_mixed(struct overlay *o, unsigned layer, const char *rel);
 /* True where the regular file has its data elsewhere (metacopy): fuss does not follow that. */
