@@ -163,6 +163,26 @@ static void opened_elsewhere(void **state UNUSED)
     unshare_it(&t, memory);
 }
 
+/* Who may not write facts has each found out by the supervisor once; where they are not remembered
+ * then, for want of room, it looks by itself. */
+static void asks_once(void **state UNUSED)
+{
+    struct twin t;
+    struct vnode n;
+    tree(&t, 3);
+    void *memory = share(&t);
+    reader->only_reads = true;
+    unsigned before = 0;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(overlay_descend(&reader->vfs, "d/f", 3, &n), 0);
+        assert_true(vnode_exists(&n));
+        assert_true(i ? asked == before : asked > 0);
+        before = asked;
+        reader->facts->changes += 2; /* what it remembers of the path is void */
+    }
+    unshare_it(&t, memory);
+}
+
 /* A symlink put in the place of a directory of a lower leads nowhere. */
 static void no_symlink_followed(void **state UNUSED)
 {
@@ -318,10 +338,11 @@ static void lowers_are_edited(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_layers),         cmocka_unit_test(changes_show),
-        cmocka_unit_test(opened_elsewhere),      cmocka_unit_test(no_symlink_followed),
-        cmocka_unit_test(believed_for_a_moment), cmocka_unit_test(reads_alone),
-        cmocka_unit_test(changes_are_counted),   cmocka_unit_test(lowers_are_edited),
+        cmocka_unit_test(random_layers),       cmocka_unit_test(changes_show),
+        cmocka_unit_test(opened_elsewhere),    cmocka_unit_test(asks_once),
+        cmocka_unit_test(no_symlink_followed), cmocka_unit_test(believed_for_a_moment),
+        cmocka_unit_test(reads_alone),         cmocka_unit_test(changes_are_counted),
+        cmocka_unit_test(lowers_are_edited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
