@@ -6,6 +6,7 @@
 #include "tracer/found.h"
 #include "tracer/front.h"
 #include "tracer/log.h"
+#include "tracer/maps.h"
 #include "tracer/notify.h"
 #include "tracer/placement.h"
 #include "tracer/setup.h"
@@ -308,7 +309,8 @@ static int prepare(const struct session *s)
                              &sup.overlay->notes->raw_dirs,
                              .ways = calloc(1, sizeof(struct ways)),
                              .memo = calloc(1, sizeof(struct base_memo)),
-                             .moves = facts ? &sup.overlay->facts->moves : NULL};
+                             .moves = facts ? &sup.overlay->facts->moves : NULL,
+                             .maps = maps_open};
     return 0;
 }
 

@@ -186,21 +186,31 @@ static int taken(int err)
     return err == -EEXIST ? -EADDRINUSE : err;
 }
 
+/* Is the name one of the host's, which the kernel may be given as the program says it? A thread
+ * could say another one meanwhile, and a removed directory of a layer is alive to the kernel. */
+static bool kernels_own(const struct call *c)
+{
+    const struct place *p = &c->place;
+    return !p->in_union && !p->crossed && !p->removed && p->guard_layer < 0 &&
+           !c->who->shares_memory;
+}
+
 static int bind_path(struct task *t, struct call *c, int sock)
 {
     struct place *p = &c->place;
     struct vfs *fs = c->view->fs;
     int err = resolve(c, WALK_PARENT);
+    bool pass = kernels_own(c);
     if (err)
-        return p->in_union || p->crossed ? err : 1;
+        return pass ? 1 : err;
     if (p->last != LAST_NAME || p->exists || p->bind_root)
-        return p->in_union || p->crossed ? -EADDRINUSE : 1;
-    if (p->slash && (p->in_union || p->crossed || p->guard_layer >= 0))
+        return pass ? 1 : -EADDRINUSE;
+    if (p->slash && !pass)
         return -ENOENT;
     if (!p->in_union) {
         if (p->guard_layer >= 0)
             return -EROFS;
-        return p->crossed ? bind_real(t, c, sock, p->path) : 1;
+        return pass ? 1 : bind_real(t, c, sock, p->path);
     }
     err = fs->ops.create_begin(fs, c->who, &p->node, false, &c->pending, c->real, sizeof(c->real));
     if (err)

@@ -13,7 +13,7 @@ void call_begin(struct call *c)
     c->nblobs = 0;
     c->settle = c->restart = c->by_fd = c->remains = false;
     c->close_fd = c->give_fd = -1;
-    c->closed = c->far = c->open_here = false;
+    c->closed = c->far = c->open_here = c->maps = false;
     c->fd = -1;
     c->pending.active = false;
     c->said[0] = c->said2[0] = c->real[0] = '\0';

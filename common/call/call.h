@@ -50,6 +50,7 @@ struct call {
                      (chdir) as its working directory; the backend closes it; -1 = none */
     bool give_cloexec;
     bool open_here; /* the rewritten call is an open that the backend may do itself */
+    bool maps;      /* it opens what view->maps makes; the program's own call finds nothing */
     u64 open_flags;
     bool far;    /* the real path is too long to be said: it is opened by its directory */
     bool closed; /* the program may be refused on the way to what the view allows it */

@@ -211,6 +211,24 @@ static void open_in_bind(struct call *c, u64 flags)
     c->open_here = true;
 }
 
+/* The list of a process's mappings names files by the union's paths. */
+static bool open_maps(struct call *c, u64 flags)
+{
+    if (!walk_is_maps(c->place.path) || wants_write(flags) ||
+        (flags & (O_PATH | O_CREAT | O_DIRECTORY | TMPFILE_BIT)))
+        return false;
+    if (c->view->unable)
+        c->view->unable();
+    if (!c->view->maps)
+        return false;
+    str_copy(c->real, sizeof(c->real), c->place.path);
+    call_begin_rewrite(c);
+    c->new_arg[c->row->path] = 0;
+    c->open_flags = flags;
+    c->settle = c->open_here = c->maps = true;
+    return true;
+}
+
 /* A directory of a layer, opened by the layer's own path, is marked with O_APPEND (which means
  * nothing on a directory): its descriptor shall list the layer, not the union. */
 static void open_outside(struct call *c, u64 flags)
@@ -218,6 +236,8 @@ static void open_outside(struct call *c, u64 flags)
     struct place *p = &c->place;
     struct stat st;
     bool changes = wants_write(flags) || ((flags & O_CREAT) && !p->exists);
+    if (open_maps(c, flags))
+        return;
     if (p->guard_layer == GUARD_BIND && changes)
         changes = call_bind_guards(c, flags & O_CREAT);
     call_outside(c, changes);
@@ -476,6 +496,8 @@ int call_open_here(struct call *c)
     bool as_caller = makes || !who->same_as_session;
     u64 flags = c->open_flags | O_CLOEXEC | O_NONBLOCK;
     int fd;
+    if (c->maps)
+        return c->view->maps(c->view, who, c->real);
     if (as_caller)
         who->ops.assume(who);
     if (c->row->handler == CALL_OPENAT2) {
@@ -501,6 +523,13 @@ void call_open_settle(struct call *c, long result)
     } else if (c->row->flags >= 0) {
         flags = (u32)c->arg[c->row->flags];
     }
+    if (c->maps && result == -EFAULT) {
+        c->give_fd = c->view->maps(c->view, c->who, c->real);
+        c->give_cloexec = flags & O_CLOEXEC;
+        c->result = c->give_fd < 0 ? c->give_fd : 0;
+    }
+    if (c->maps)
+        return;
     /* By no name at all the program's own call found nothing. */
     if ((c->far && result == -ENOENT) || (result == -EACCES && c->closed)) {
         c->give_fd = open_for(c, flags, mode);

@@ -25,6 +25,13 @@ const char *walk_proc_rest(const char *path, u64 *pid)
     return path;
 }
 
+bool walk_is_maps(const char *path)
+{
+    u64 pid;
+    const char *rest = walk_proc_rest(path, &pid);
+    return rest && (str_eq(rest, "maps") || str_eq(rest, "smaps"));
+}
+
 bool walk_is_magic(const char *path)
 {
     u64 pid, fd;

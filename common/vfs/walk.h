@@ -49,6 +49,9 @@ struct view {
     /* Counts, before and after, directories outside that the session moves or removes. NULL =
      * nobody wants to know. */
     u64 *moves;
+    /* Opens such a list (walk_is_maps) with the caller's rights, in the union's words: a descriptor
+     * of ours, close-on-exec, or negative errno. NULL = it is shown as the kernel writes it. */
+    int (*maps)(const struct view *view, struct caller *who, const char *path);
     u64 *steady;       /* unable: vfs/steady.h, for directories outside; or NULL */
     struct ways *ways; /* vfs/ways.h, or NULL: outside everything is looked at */
     /* Where the caller's "/" is, a canonical virtual path in the union; NULL = at "/". With the
@@ -129,6 +132,8 @@ const char *walk_proc_rest(const char *path, u64 *pid);
 /* True for the path of a link in /proc that stands for an object and not for a text: .../fd/N,
  * cwd, root, exe. */
 bool walk_is_magic(const char *path);
+/* True for the path of a file in /proc that lists a process's mappings: .../maps, smaps. */
+bool walk_is_maps(const char *path);
 
 /* Turns a kernel path (of a /proc link) into the virtual one, keeping or adding " (deleted)" where
  * the union says so. Length, or -ENAMETOOLONG. `scratch` is overwritten. */

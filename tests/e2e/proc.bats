@@ -37,3 +37,14 @@ X
 EOT
     is "$(cat "$U/f")" X
 }
+
+@test "mappings are said by their union paths" {
+    cp /bin/busybox "$L2/cat"
+    fuss_run "$M/cat" /proc/self/maps >"$T/home/maps"
+    has "$(cat "$T/home/maps")" " $M/cat$"
+    is "$(grep -c "$L2" "$T/home/maps")" 0
+    fuss_run "$M/cat" /proc/self/smaps >"$T/home/maps"
+    is "$(grep -c "$L2" "$T/home/maps")" 0
+    has "$(cat "$T/home/maps")" "^Rss: "
+    fuss_run /bin/sh -c '/bin/cat /proc/self/maps >/dev/null && exec 3</proc/self/maps && [ -e /proc/self/fd/3 ]'
+}

@@ -63,3 +63,14 @@ ECONNREFUSED
 ECONNREFUSED
 EOT
 }
+
+@test "no socket is bound in a removed directory, by whatever name" {
+    mkdir "$L2/gone"
+    shows "cd gone; exec 3<.; rmdir ../gone
+        for s in s /proc/self/cwd/s /proc/self/fd/3/s; do $PROG/unixsock serve \$s 2>&1 | grep -o 'errno.*'; done" <<'EOT'
+errno ENOENT)
+errno ENOENT)
+errno ENOENT)
+EOT
+    is "$(ls -A "$L2/gone")" ""
+}
