@@ -257,10 +257,13 @@ static bool copy_is_left(struct call *c)
 bool call_in_removed(const struct place *p, const char *said)
 {
     const char *comp;
-    size_t n = path_next(&said, &comp);
+    size_t n;
+    do {
+        n = path_next(&said, &comp);
+    } while (n && is_dot(comp, n));
     while (*said == '/')
         said++;
-    return p->removed && !p->exists && n && !is_dot(comp, n) && !is_dotdot(comp, n) && !*said;
+    return p->removed && !p->exists && n && !is_dotdot(comp, n) && !*said;
 }
 
 int call_resolve(struct call *c, unsigned walk_flags)
