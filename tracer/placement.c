@@ -36,8 +36,9 @@ static void pin(void)
 
 void placement_seen(struct task *t)
 {
-    /* One after another: who is new here was started by the last one, which waits for it. */
-    bool in_turn = t->tid == last_tid || !last_tid || !t->called;
+    /* One after another: who is new here was started by the last one, which waits for it, or that
+     * one has ended. */
+    bool in_turn = t->tid == last_tid || !last_tid || (!t->called && t->ppid == last_tid);
     t->called = true;
     last_tid = t->tid;
     if (!in_turn) {

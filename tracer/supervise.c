@@ -80,6 +80,7 @@ static void on_clone(struct task *t, int event)
             placement_inherit(child, t);
             child->seized = true;
             child->births = t->births;
+            child->ppid = t->tid;
             shim_cloned(t, child);
             child->state = parked ? TASK_PARKED : TASK_STARTING;
         }
