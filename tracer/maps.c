@@ -1,6 +1,9 @@
 #include "tracer/maps.h"
+#include "tracer/supervise.h"
 #include "base/str.h"
 #include "base/sys.h"
+#include "overlay/index.h"
+#include "vfs/steady.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +12,48 @@
 #include <unistd.h>
 
 #define FIELDS 5 /* before a mapping's path */
+#define KNOWN  64
+
+/* Paths translated lately: programs of one kind, one after the other, have the same libraries. One
+ * holds while no name of the union is touched, and of what others do as long as steady directories.
+ */
+static struct known {
+    u32 when;
+    u64 generation;
+    char real[200], said[200]; /* real "" = none */
+} known[KNOWN];
+
+static u64 generation_now(void)
+{
+    return sup.overlay->index ? index_generation(sup.overlay->index) : 0;
+}
+
+static struct known *place_of(const char *real, size_t n)
+{
+    u64 h = n;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ (u8)real[i]) * 0x100000001b3u;
+    return &known[h % KNOWN];
+}
+
+/* In the union's words, of `cap` bytes: its length, or 0. */
+static long translated(const struct view *view, const char *real, char *said, size_t cap)
+{
+    static struct place scratch;
+    size_t n = strlen(real);
+    struct known *k = place_of(real, n), now = {.when = steady_now(), generation_now(), "", ""};
+    bool keeps = sup.overlay->index && !view->root && n < sizeof(k->real);
+    if (keeps && strcmp(k->real, real) == 0 && k->generation == now.generation &&
+        now.when - k->when < STEADY_TICKS)
+        return str_copy(said, cap, k->said);
+    long got = walk_virtual(view, real, &scratch, said, cap);
+    if (keeps && got > 0 && got < (long)sizeof(k->said)) {
+        memcpy(now.real, real, n + 1);
+        memcpy(now.said, said, (size_t)got + 1);
+        *k = now;
+    }
+    return got > 0 ? got : 0;
+}
 
 /* The path in a line "from-to perms offset dev inode path", or NULL. */
 static char *path_in(char *line)
@@ -27,7 +72,6 @@ static char *path_in(char *line)
 /* False where nothing is to be said in other words. */
 static bool translate(const struct view *view, FILE *from, FILE *to)
 {
-    static struct place scratch;
     static char said[PATH_MAX];
     char *line = NULL, *path;
     size_t cap = 0;
@@ -37,7 +81,7 @@ static bool translate(const struct view *view, FILE *from, FILE *to)
         if (line[n - 1] == '\n')
             line[n - 1] = '\0';
         path = path_in(line);
-        if (path && walk_virtual(view, path, &scratch, said, sizeof(said)) > 0) {
+        if (path && translated(view, path, said, sizeof(said)) > 0) {
             differs |= strcmp(path, said) != 0;
             fprintf(to, "%.*s%s\n", (int)(path - line), line, said);
         } else {
