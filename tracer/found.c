@@ -3,6 +3,7 @@
 #include "tracer/filter.h"
 #include "tracer/log.h"
 #include "tracer/notify.h"
+#include "tracer/placement.h"
 #include "tracer/remote.h"
 #include "tracer/supervise.h"
 #include "base/str.h"
@@ -111,6 +112,7 @@ static void inherit(struct task *t, int parent)
     for (int i = 0; i < ANCESTORS && parent > 1; i++) {
         const struct task *p = known(parent);
         if (p && p->proc) {
+            placement_met(t, p);
             t->proc->shim_off |= p->proc->shim_off;
             t->proc->not_dumpable |= p->proc->not_dumpable;
             return;
@@ -202,6 +204,7 @@ static struct task *meet_executing(int tid)
     t->cred_generation = p->cred_generation;
     t->who.same_as_session = t->presumed = t->alone = t->handlers = true;
     t->ppid = p->tid;
+    placement_met(t, p);
     begin(t);
     read_for = tid; /* neither rights nor threads come without a notice */
     return t;

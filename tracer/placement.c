@@ -115,14 +115,24 @@ void placement_inherit(struct task *child, const struct task *parent)
 }
 
 /* A mask of one CPU that is not the parent's is the narrow one. */
-void placement_started(struct task *t)
+static void put_right(const struct task *t, const cpu_set_t *whole)
 {
     cpu_set_t now;
+    if (sched_getaffinity(t->tid, sizeof(now), &now) == 0 && CPU_COUNT(&now) == 1)
+        sched_setaffinity(t->tid, sizeof(*whole), whole);
+}
+
+void placement_met(const struct task *child, const struct task *parent)
+{
+    if (parent->mask && CPU_COUNT(parent->mask) > 1)
+        put_right(child, parent->mask);
+}
+
+void placement_started(struct task *t)
+{
     if (!t->mask)
         return;
-    /* Only what placement_inherit left here. */
-    if (sched_getaffinity(t->tid, sizeof(now), &now) == 0 && CPU_COUNT(&now) == 1)
-        sched_setaffinity(t->tid, sizeof(*t->mask), t->mask);
+    put_right(t, t->mask); /* only what placement_inherit left here */
     free(t->mask);
     t->mask = NULL;
 }

@@ -2,9 +2,9 @@
  *
  * PTRACE_CONT wakes the task on another, idle CPU whenever there is one, and the next stop has to
  * cross back: a lone task pays two to three times for each trap. So while one task alone makes
- * calls ("solo"), the supervisor stays on its CPU and narrows the task's CPU mask to that CPU for
- * the wake-up only: the mask is whole again before the task runs its own code. Affinity calls are
- * trapped, so no program sees it. Measured in docs/experiments. */
+ * calls, or several in turn ("solo"), the supervisor stays on its CPU and narrows the task's CPU
+ * mask to that CPU for the wake-up only: the mask is whole again before the task runs its own code.
+ * Affinity calls are trapped, so no program sees it. Measured in docs/experiments. */
 #ifndef FUSS_TRACER_PLACEMENT_H
 #define FUSS_TRACER_PLACEMENT_H
 
@@ -24,6 +24,8 @@ void placement_reset(void);
  * the whole one at its first stop. */
 void placement_inherit(struct task *child, const struct task *parent);
 void placement_started(struct task *t);
+/* The same of a child that nobody saw being made: the program may run before its mask is whole. */
+void placement_met(const struct task *child, const struct task *parent);
 /* The task is about to be dropped. */
 void placement_gone(const struct task *t);
 
