@@ -419,7 +419,7 @@ static int closed_dir(struct call *c)
 
 /* An existing object by its name, as O_NOFOLLOW stays with the descriptor: /proc/self/fd/N cannot
  * be opened so. Where even this is refused, the flag is what gives way. */
-static int open_by_name(struct call *c, int at, u64 flags)
+static int open_by_name(struct call *c, int at, u64 flags, u64 mode)
 {
     char path[SYS_FD_PATH];
     struct vnode *node = &c->place.node, *dir = &c->place2.node;
@@ -431,7 +431,7 @@ static int open_by_name(struct call *c, int at, u64 flags)
         if (parent >= 0) {
             const char *name = node->path + dir->len + (dir->len ? 1 : 0);
             c->who->ops.assume(c->who);
-            fd = sys_openat(parent, name, (int)flags, 0);
+            fd = sys_openat(parent, name, (int)flags, (unsigned)mode);
             c->who->ops.resume(c->who);
             sys_close(parent);
         }
@@ -439,7 +439,8 @@ static int open_by_name(struct call *c, int at, u64 flags)
     if (fd != -EACCES)
         return fd;
     c->who->ops.assume(c->who);
-    fd = sys_openat(AT_FDCWD, sys_fd_path(path, at), (int)(flags & ~(u64)O_NOFOLLOW), 0);
+    fd = sys_openat(AT_FDCWD, sys_fd_path(path, at), (int)(flags & ~(u64)O_NOFOLLOW),
+                    (unsigned)mode);
     c->who->ops.resume(c->who);
     return fd;
 }
@@ -481,7 +482,8 @@ static int open_for(struct call *c, u64 flags, u64 mode)
         fd = sys_openat(at, name, (int)now, (unsigned)mode);
         c->who->ops.resume(c->who);
     } else {
-        fd = open_by_name(c, at, now & ~(u64)(O_CREAT | O_EXCL));
+        bool nameless = (flags & O_TMPFILE) == O_TMPFILE; /* O_EXCL: it shall never have one */
+        fd = open_by_name(c, at, now & ~(u64)(nameless ? 0 : O_CREAT | O_EXCL), mode);
     }
     sys_close(at);
     if (fd >= 0 && wait)

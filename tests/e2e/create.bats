@@ -190,6 +190,13 @@ EOT
     probe tmpfile "$M/p/q"
 }
 
+# bats test_tags=user
+@test "O_TMPFILE in a directory behind one that was closed since" {
+    shows 'cd p/q; chmod 600 ..; umask 027
+        python3 -c "import os; f = os.open(\".\", os.O_TMPFILE | os.O_RDWR, 0o666); print(oct(os.fstat(f).st_mode))"' <<<0o100640
+    chmod 755 "$U/p"
+}
+
 @test "O_TMPFILE errors" {
     ops <<'EOT'
 open f rw,tmpfile = ENOTDIR
