@@ -24,7 +24,6 @@
 #define SHIM_STUB       32u                 /* bytes of a stub */
 #define SHIM_STUBS      512u                /* in the text, four pages */
 #define SHIM_STUBS_PAGE 128u                /* in a page */
-#define SHIM_SCRATCH    0x4000u
 #define SHIM_COOKIE     0xc00c1ec00c1ec00cu /* stands in the text for the session's */
 
 struct shim_shared {
@@ -148,7 +147,7 @@ struct shim_head {
     u32 shared, own, all; /* where the parts begin; the size of all without the slots */
     u32 early, early_end; /* code for a program that was just executed; preload/early.S */
     u32 unload;           /* where such a program gives up another mapping before it begins */
-    u32 scratch;          /* SHIM_SCRATCH bytes in the text that the supervisor uses */
+    u32 scratch;          /* from here to the end of the text: the supervisor's */
 };
 #define SHIM_MAGIC 0x6d68732d73737566u
 

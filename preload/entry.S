@@ -194,6 +194,6 @@ shim_stubs:
     .globl shim_scratch
     .hidden shim_scratch
 shim_scratch:
-    .fill 16384, 1, 0 /* SHIM_SCRATCH */
+    .fill 16384, 1, 0
 
     .section .note.GNU-stack, "", @progbits

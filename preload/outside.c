@@ -36,6 +36,7 @@ void shim_learn_outside(struct shim_caller *who, struct call *c)
     struct place *p = &c->place;
     u32 when = who->now, seen = when;
     size_t n = dir_of(p->path, p->len);
+    /* In /proc there are files that the kernel does not show as they are (view.maps). */
     if (!n || p->in_union || str_starts(p->path, "/proc/") || c->by_fd || !place_is_name(p) ||
         !c->view->steady || c->view->session->nbinds || !str_eq(c->said, p->path) ||
         steady_known(c->view->steady, view_salt(c->view, STEADY_APART), p->path + 1, n - 1,

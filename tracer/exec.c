@@ -126,10 +126,8 @@ static bool same_natively(const struct place *p, const char *path, struct stat *
     host->st_mode = 0;
     if (!ours(p))
         return true;
-    if (path[0] != '/' || sys_fstatat(AT_FDCWD, path, host, 0)) {
-        host->st_mode = 0;
+    if (path[0] != '/' || sys_fstatat(AT_FDCWD, path, host, 0))
         return false;
-    }
     if (p->in_union)
         return dev_ino_equal(host, &p->node.st);
     return sys_fstatat(AT_FDCWD, p->path, &st, 0) == 0 && dev_ino_equal(host, &st);

@@ -26,6 +26,8 @@ void first_stack_read(struct task *t, struct first_stack *out)
     memset(out, 0, sizeof(*out));
     if (ptrace(PTRACE_GET_SYSCALL_INFO, t->tid, (void *)sizeof(info), &info) < 0)
         return;
+    out->sp = info.stack_pointer;
+    out->ip = info.instruction_pointer;
     for (u64 from = info.stack_pointer;; from += have) {
         have = PAGE - from % PAGE;
         if (remote_read(t, words, from, have))

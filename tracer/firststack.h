@@ -5,6 +5,7 @@
 #include "tracer/task.h"
 
 struct first_stack {
+    u64 sp, ip;        /* where the program begins; sp 0 = it could not be read */
     u64 base, base_at; /* AT_BASE, and where it lies; 0 = there is none */
     u64 vdso;          /* AT_SYSINFO_EHDR */
     u64 execfn;        /* AT_EXECFN */

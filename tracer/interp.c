@@ -1,17 +1,13 @@
 #include "tracer/interp.h"
-#include "tracer/supervise.h"
+#include "tracer/moment.h"
 #include "base/str.h"
 #include "base/sys.h"
-#include "overlay/index.h"
-#include "vfs/steady.h"
 
 #define KNOWN 8
 
-/* One holds while no name of the union is touched, and of what others do to a lower as long as
- * steady directories. What the object is like is asked anew each time. */
+/* What the object is like is asked anew each time. */
 static struct known {
-    u32 when;
-    u64 generation;
+    struct moment at;
     char path[128]; /* "" = none */
     struct place place;
 } known[KNOWN];
@@ -40,8 +36,7 @@ static bool remembers(const struct call *c, const char *path, struct place *p)
         return false;
     for (unsigned i = 0; i < KNOWN; i++) {
         struct known *k = &known[i];
-        if (!str_eq(k->path, path) || steady_now() - k->when >= STEADY_TICKS ||
-            index_generation(sup.overlay->index) != k->generation || !is_still(&k->place.node))
+        if (!str_eq(k->path, path) || !moment_holds(&k->at) || !is_still(&k->place.node))
             continue;
         *p = k->place;
         return true;
@@ -49,16 +44,8 @@ static bool remembers(const struct call *c, const char *path, struct place *p)
     return false;
 }
 
-/* The time and the state of the union before it is looked for. */
-static struct known begin(void)
-{
-    return (struct known){.when = steady_now(),
-                          .generation =
-                              sup.overlay->index ? index_generation(sup.overlay->index) : 0};
-}
-
 static void remember(const struct call *c, const char *path, const struct place *p,
-                     const struct known *from)
+                     struct moment at)
 {
     if (!p->in_union || !p->exists || p->removed || !may_remember(c, path))
         return;
@@ -67,8 +54,7 @@ static void remember(const struct call *c, const char *path, const struct place 
         k++;
     if (k == &known[KNOWN])
         k = &known[next++ % KNOWN];
-    k->when = from->when;
-    k->generation = from->generation;
+    k->at = at;
     str_copy(k->path, sizeof(k->path), path);
     k->place = *p;
 }
@@ -83,10 +69,10 @@ int interp_resolve(struct call *c)
         c->fd = AT_FDCWD;
         return 0;
     }
-    struct known from = begin();
+    struct moment at = moment_now();
     int err = call_resolve(c, call_follow(c));
     if (named && !err && !c->by_fd)
-        remember(c, c->said, &c->place, &from);
+        remember(c, c->said, &c->place, at);
     return err;
 }
 
@@ -95,7 +81,7 @@ int interp_find(struct call *c, const char *path, struct place *p)
     int err = 0;
     if (remembers(c, path, p))
         return 0;
-    struct known from = begin();
+    struct moment at = moment_now();
     if (path[0] != '/')
         err = walk_base(c->view, c->who, AT_FDCWD, c->base, sizeof(c->base), p);
     if (!err)
@@ -103,6 +89,6 @@ int interp_find(struct call *c, const char *path, struct place *p)
     if (!err && !p->exists)
         err = -ENOENT;
     if (!err)
-        remember(c, path, p, &from);
+        remember(c, path, p, at);
     return err;
 }

@@ -87,7 +87,7 @@ static void fill(struct loader_job *job, const struct loader_change *c, u64 at, 
 
 /* The shim comes with it: below what the kernel mapped lies ours, and below that the shim. */
 static void add_shim(struct task *t, struct loader_job *job, const struct loader_change *c,
-                     const struct first_stack *first, u64 sp)
+                     const struct first_stack *first)
 {
     u64 below = first->vdso && first->vdso < first->base ? first->vdso : first->base;
     struct loader_map *text = job->map;
@@ -97,8 +97,8 @@ static void add_shim(struct task *t, struct loader_job *job, const struct loader
         text++;
     if (text == &job->map[job->nmaps] || early + shim_early_size() > job->host + c->host.text_end)
         return;
-    job->npatches = shim_with_loader(t, c->real, c->ours.ino, base, text, base + c->ours.entry, sp,
-                                     early, &old, job->patch);
+    job->npatches = shim_with_loader(t, c->real, c->ours.ino, base, text, base + c->ours.entry,
+                                     first->sp, early, &old, job->patch);
     if (!job->npatches)
         return;
     job->early = early;
@@ -116,28 +116,25 @@ static bool has_gate(const struct task *t)
 
 void loader_exchange(struct task *t, const struct loader_change *c, const struct first_stack *first)
 {
-    struct user_regs_struct u;
     static struct loader_job job;
-    bool ok = ptrace(PTRACE_GETREGS, t->tid, NULL, &u) == 0;
-    if (ok) {
-        fill(&job, c, u.rsp - JOB, has_gate(t));
-        job.host = first->base;
-        job.base_at = first->base_at;
-        ok = job.host && u.rip == job.host + c->host.entry;
-    }
+    u64 sp = first->sp, ip = first->ip;
+    fill(&job, c, sp - JOB, has_gate(t));
+    job.host = first->base;
+    job.base_at = first->base_at;
     memcpy(job.name, t->comm, sizeof(t->comm));
     t->comm[0] = '\0';
+    bool ok = sp && job.host && ip == job.host + c->host.entry;
     if (ok && shim_comes(t))
-        add_shim(t, &job, c, first, u.rsp);
+        add_shim(t, &job, c, first);
     size_t size = job.npatches ? sizeof(job) : offsetof(struct loader_job, patch);
-    if (!ok || remote_poke(t, u.rsp - JOB, &job, size) ||
-        remote_poke(t, u.rip, loader_code, (size_t)(loader_code_end - loader_code))) {
+    if (!ok || remote_poke(t, sp - JOB, &job, size) ||
+        remote_poke(t, ip, loader_code, (size_t)(loader_code_end - loader_code))) {
         /* The kernel would have ended it, too. */
         log_debug("%d: its loader cannot be exchanged", t->tid);
         kill(t->proc->tgid, SIGKILL);
         return;
     }
-    t->mm->loader_code = u.rip;
+    t->mm->loader_code = ip;
 }
 
 bool loader_trapped(struct task *t, int sig)

@@ -1,9 +1,7 @@
 #include "tracer/maps.h"
-#include "tracer/supervise.h"
+#include "tracer/moment.h"
 #include "base/str.h"
 #include "base/sys.h"
-#include "overlay/index.h"
-#include "vfs/steady.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,43 +12,27 @@
 #define FIELDS 5 /* before a mapping's path */
 #define KNOWN  64
 
-/* Paths translated lately: programs of one kind, one after the other, have the same libraries. One
- * holds while no name of the union is touched, and of what others do as long as steady directories.
- */
+/* Paths translated lately: programs of one kind, one after the other, have the same libraries. */
 static struct known {
-    u32 when;
-    u64 generation;
+    struct moment at;
     char real[200], said[200]; /* real "" = none */
 } known[KNOWN];
-
-static u64 generation_now(void)
-{
-    return sup.overlay->index ? index_generation(sup.overlay->index) : 0;
-}
-
-static struct known *place_of(const char *real, size_t n)
-{
-    u64 h = n;
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ (u8)real[i]) * 0x100000001b3u;
-    return &known[h % KNOWN];
-}
 
 /* In the union's words, of `cap` bytes: its length, or 0. */
 static long translated(const struct view *view, const char *real, char *said, size_t cap)
 {
     static struct place scratch;
     size_t n = strlen(real);
-    struct known *k = place_of(real, n), now = {.when = steady_now(), generation_now(), "", ""};
-    bool keeps = sup.overlay->index && !view->root && n < sizeof(k->real);
-    if (keeps && strcmp(k->real, real) == 0 && k->generation == now.generation &&
-        now.when - k->when < STEADY_TICKS)
+    bool keeps = sup.overlay->index && !view->root && n < sizeof(known[0].real);
+    struct known *k = keeps ? &known[index_hash(sup.overlay->index, real, n) % KNOWN] : NULL;
+    if (k && strcmp(k->real, real) == 0 && moment_holds(&k->at))
         return str_copy(said, cap, k->said);
+    struct moment at = moment_now();
     long got = walk_virtual(view, real, &scratch, said, cap);
-    if (keeps && got > 0 && got < (long)sizeof(k->said)) {
-        memcpy(now.real, real, n + 1);
-        memcpy(now.said, said, (size_t)got + 1);
-        *k = now;
+    if (k && got > 0 && got < (long)sizeof(k->said)) {
+        k->at = at;
+        memcpy(k->real, real, n + 1);
+        memcpy(k->said, said, (size_t)got + 1);
     }
     return got > 0 ? got : 0;
 }

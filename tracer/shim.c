@@ -223,7 +223,7 @@ static bool bring_in(struct visit *v)
     s->nstubs = 0;
     s->stubs_room = SHIM_STUBS;
     s->stubs = s->base + shim.head.stubs;
-    scratch_offer(t->mm, s->base + shim.head.scratch, SHIM_SCRATCH);
+    scratch_offer(t->mm, s->base + shim.head.scratch, shim.head.shared - shim.head.scratch);
     found_births(t, true, t->births > 1);
     return true;
 }

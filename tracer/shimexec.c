@@ -271,7 +271,7 @@ static void arrives(struct task *t, const struct mapping *m, const struct shim_e
     s->nstubs = stubs;
     s->seen[s->nseen].start = m->start;
     s->seen[s->nseen++].end = m->end + 1;
-    scratch_offer(t->mm, base + shim.head.scratch, SHIM_SCRATCH);
+    scratch_offer(t->mm, base + shim.head.scratch, shim.head.shared - shim.head.scratch);
     found_births(t, true, t->births > 1);
     log_debug("%d: comes with the shim at 0x%lx", t->tid, base);
 }

@@ -525,13 +525,14 @@ void call_open_settle(struct call *c, long result)
     } else if (c->row->flags >= 0) {
         flags = (u32)c->arg[c->row->flags];
     }
-    if (c->maps && result == -EFAULT) {
-        c->give_fd = c->view->maps(c->view, c->who, c->real);
-        c->give_cloexec = flags & O_CLOEXEC;
-        c->result = c->give_fd < 0 ? c->give_fd : 0;
-    }
-    if (c->maps)
+    if (c->maps) {
+        if (result == -EFAULT) {
+            c->give_fd = c->view->maps(c->view, c->who, c->real);
+            c->give_cloexec = flags & O_CLOEXEC;
+            c->result = c->give_fd < 0 ? c->give_fd : 0;
+        }
         return;
+    }
     /* By no name at all the program's own call found nothing. */
     if ((c->far && result == -ENOENT) || (result == -EACCES && c->closed)) {
         c->give_fd = open_for(c, flags, mode);

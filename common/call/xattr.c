@@ -194,12 +194,6 @@ void call_listxattr(struct call *c)
     call_done(c, n);
 }
 
-static bool known_namespace(const char *name)
-{
-    return str_starts(name, "user.") || str_starts(name, "trusted.") ||
-           str_starts(name, "security.") || str_starts(name, "system.");
-}
-
 /* xattr_permission and the handlers' own checks (xattr(7)), before anything is copied up. */
 static int may_change(struct call *c, const char *name)
 {
@@ -216,7 +210,7 @@ static int may_change(struct call *c, const char *name)
         return caller_capable(c->who, CAP_SYS_ADMIN_BIT) ? 0 : -EPERM;
     if (str_starts(name, "system.posix_acl_"))
         return S_ISLNK(mode) ? -EOPNOTSUPP : access_node_owner(c->who, node);
-    if (known_namespace(name))
+    if (str_starts(name, "security.") || str_starts(name, "system."))
         return 0;
     int err = node->fs->ops.permission(node->fs, c->who, node, W_OK);
     return err ? err : -EOPNOTSUPP;
